@@ -1,0 +1,253 @@
+package store
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func testSeal(t testing.TB) cipher.AEAD {
+	t.Helper()
+	block, err := aes.NewCipher(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func openFile(t testing.TB, file string) DB {
+	t.Helper()
+	db, err := Open(file, testSeal(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// both runs a test against every implementation.
+func both(t *testing.T, f func(t *testing.T, db DB)) {
+	t.Run("memory", func(t *testing.T) { f(t, Memory()) })
+	t.Run("durable", func(t *testing.T) { f(t, openFile(t, filepath.Join(t.TempDir(), "db"))) })
+}
+
+const words = Table[string]("words")
+
+func all(t *testing.T, db DB, from, to string, down bool) (keys []string) {
+	t.Helper()
+	err := db.View(func(tx *Tx) error {
+		seq := words.Range(tx, from, to)
+		if down {
+			seq = words.RangeDown(tx, from, to)
+		}
+		for r, err := range seq {
+			if err != nil {
+				return err
+			}
+			keys = append(keys, r.Key)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+func TestFailedUpdateLeavesNothing(t *testing.T) {
+	both(t, func(t *testing.T, db DB) {
+		boom := errors.New("boom")
+		called := false
+		err := db.Update(t.Context(), func(tx *Tx) error {
+			tx.OnCommit(func() { called = true })
+			if err := words.Put(tx, "a", "1"); err != nil {
+				return err
+			}
+			if v, ok, _ := words.Get(tx, "a"); !ok || v != "1" {
+				t.Errorf("own write reads as %q, %v", v, ok)
+			}
+			return boom
+		})
+		if !errors.Is(err, boom) || called || len(all(t, db, "", "", false)) != 0 {
+			t.Errorf("err %v, OnCommit called %v, rows %v", err, called, all(t, db, "", "", false))
+		}
+	})
+}
+
+func TestViewCannotWrite(t *testing.T) {
+	both(t, func(t *testing.T, db DB) {
+		if err := db.View(func(tx *Tx) error { return words.Put(tx, "a", "1") }); err == nil {
+			t.Error("a View wrote")
+		}
+	})
+}
+
+// TestAgainstModel runs random transactions against a map, reading back by
+// key, by range in both directions, inside and outside of the transaction.
+func TestAgainstModel(t *testing.T) {
+	both(t, func(t *testing.T, db DB) {
+		rapid.Check(t, func(rt *rapid.T) {
+			model := map[string]string{}
+			key := rapid.SampledFrom([]string{"a", "aa", "ab", "b", "b\x00", "c", "\xff", "d/1", "d/2"})
+			_ = db.Update(t.Context(), func(tx *Tx) error {
+				for _, k := range all(t, db, "", "", false) {
+					_ = words.Delete(tx, k)
+				}
+				return nil
+			})
+			for range rapid.IntRange(1, 8).Draw(rt, "transactions") {
+				next := maps.Clone(model)
+				fail := rapid.Bool().Draw(rt, "fail")
+				err := db.Update(context.Background(), func(tx *Tx) error {
+					for range rapid.IntRange(0, 5).Draw(rt, "writes") {
+						k := key.Draw(rt, "key")
+						if rapid.Bool().Draw(rt, "delete") {
+							delete(next, k)
+							_ = words.Delete(tx, k)
+						} else {
+							next[k] = rapid.StringN(0, 5, 20).Draw(rt, "value")
+							_ = words.Put(tx, k, next[k])
+						}
+					}
+					var got []string
+					for r, err := range words.Range(tx, "", "") {
+						if err != nil {
+							return err
+						}
+						got = append(got, r.Key)
+					}
+					if d := cmp.Diff(slices.Sorted(maps.Keys(next)), got); d != "" {
+						rt.Fatalf("inside the transaction (-want +got):\n%s", d)
+					}
+					if fail {
+						return errors.New("no")
+					}
+					return nil
+				})
+				if (err != nil) != fail {
+					rt.Fatal(err)
+				}
+				if !fail {
+					model = next
+				}
+				from, to := key.Draw(rt, "from"), key.Draw(rt, "to")
+				var want []string
+				for _, k := range slices.Sorted(maps.Keys(model)) {
+					if k >= from && k < to {
+						want = append(want, k)
+					}
+				}
+				if d := cmp.Diff(want, all(t, db, from, to, false)); d != "" {
+					rt.Fatalf("[%q,%q) (-want +got):\n%s", from, to, d)
+				}
+				slices.Reverse(want)
+				if d := cmp.Diff(want, all(t, db, from, to, true)); d != "" {
+					rt.Fatalf("[%q,%q) down (-want +got):\n%s", from, to, d)
+				}
+			}
+		})
+	})
+}
+
+// TestConcurrentUpdatesAreSerial counts up from many goroutines, across commits.
+func TestConcurrentUpdatesAreSerial(t *testing.T) {
+	both(t, func(t *testing.T, db DB) {
+		n := Table[int]("n")
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				for range 25 {
+					err := db.Update(t.Context(), func(tx *Tx) error {
+						v, _, err := n.Get(tx, "n")
+						if err != nil {
+							return err
+						}
+						return n.Put(tx, "n", v+1)
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		_ = db.View(func(tx *Tx) error {
+			if v, _, err := n.Get(tx, "n"); v != 400 || err != nil {
+				t.Errorf("counted %d, %v", v, err)
+			}
+			return nil
+		})
+	})
+}
+
+func TestReopenKeepsRowsAndHidesThem(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "db")
+	db := openFile(t, file)
+	if err := db.Update(t.Context(), func(tx *Tx) error { return words.Put(tx, "k", "plaintext-to-be-hidden") }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(file, testSeal(t)); !errors.Is(err, ErrInUse) {
+		t.Errorf("a second open: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Update(t.Context(), func(*Tx) error { return nil }); !errors.Is(err, ErrClosed) {
+		t.Errorf("update after close: %v", err)
+	}
+	if err := db.View(func(*Tx) error { return nil }); !errors.Is(err, ErrClosed) {
+		t.Errorf("view after close: %v", err)
+	}
+	if got := all(t, openFile(t, file), "", "", false); !slices.Equal(got, []string{"k"}) {
+		t.Errorf("after reopening: %v", got)
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil || strings.Contains(string(raw), "plaintext-to-be-hidden") {
+		t.Errorf("the file holds the plaintext (%v)", err)
+	}
+}
+
+func TestPrefixEnd(t *testing.T) {
+	for in, want := range map[string]string{"a": "b", "a\xff": "b", "\xff": "", "": ""} {
+		if got := PrefixEnd(in); got != want {
+			t.Errorf("PrefixEnd(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func BenchmarkUpdate(b *testing.B) {
+	for _, clients := range []int{1, 16} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			db := openFile(b, filepath.Join(b.TempDir(), "db"))
+			row := strings.Repeat("x", 500)
+			b.SetParallelism((clients + 1) / 2)
+			b.RunParallel(func(pb *testing.PB) {
+				for n := 0; pb.Next(); n++ {
+					k := fmt.Sprintf("%p/%d", pb, n)
+					if err := db.Update(context.Background(), func(tx *Tx) error { return words.Put(tx, k, row) }); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,175 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"miniforge/internal/cloud/authz"
+)
+
+// Options configure a [Mux].
+type Options struct {
+	Account string // 12 digits
+	Log     *slog.Logger
+	// Authenticate tells who a signed request comes from; see [Authenticator].
+	Authenticate Authenticator
+	// MaxBody bounds a request's body in bytes; 0 means 128 MiB.
+	MaxBody int64
+}
+
+// A Mux routes requests of all protocols to the registered operations.
+type Mux struct {
+	opts     Options
+	apis     map[string][]*API     // by service
+	targets  map[string]*operation // by X-Amz-Target
+	actions  map[string]*operation // "sns.Publish": query protocol
+	routes   map[string][]*operation
+	inputs   map[reflect.Type]*operation
+	byName   map[string]*operation // "sqs.SendMessage"
+	wrappers []Interceptor
+	run      Func
+}
+
+var _ Caller = (*Mux)(nil)
+
+// NewMux makes a Mux without operations.
+func NewMux(o Options) *Mux {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = 128 << 20
+	}
+	m := &Mux{
+		opts: o, apis: map[string][]*API{}, targets: map[string]*operation{}, actions: map[string]*operation{},
+		routes: map[string][]*operation{}, inputs: map[reflect.Type]*operation{}, byName: map[string]*operation{},
+	}
+	m.run = m.invoke
+	return m
+}
+
+// API adds a service, or a second set of operations of one.
+func (m *Mux) API(a API) *API {
+	a.mux = m
+	m.apis[a.Service] = append(m.apis[a.Service], &a)
+	return &a
+}
+
+// Use puts an interceptor around every call, inside those put before it. All
+// interceptors are in place before the first request.
+func (m *Mux) Use(i Interceptor) {
+	m.wrappers = append(m.wrappers, i)
+	m.run = m.invoke
+	for _, w := range slices.Backward(m.wrappers) {
+		m.run = w(m.run)
+	}
+}
+
+func (m *Mux) add(o *operation) {
+	name := o.api.Service + "." + o.name
+	if m.byName[name] != nil {
+		panic("wire: " + name + " is registered twice")
+	}
+	m.byName[name] = o
+	m.inputs[o.in] = o
+	switch o.api.Protocol {
+	case JSON10, JSON11:
+		m.targets[o.api.Target+"."+o.name] = o
+	case Query:
+		m.actions[name] = o
+	default:
+		m.routes[o.api.Service] = append(m.routes[o.api.Service], o)
+	}
+}
+
+// An Operation is one that the Mux serves.
+type Operation struct {
+	Service, Name string
+	In, Out       reflect.Type // the SDK's input and output structs
+}
+
+// Operations lists all registered operations by service and name.
+func (m *Mux) Operations() []Operation {
+	var all []Operation
+	for _, o := range m.byName {
+		all = append(all, Operation{o.api.Service, o.name, o.in, o.out})
+	}
+	slices.SortFunc(all, func(a, b Operation) int { return strings.Compare(a.Service+a.Name, b.Service+b.Name) })
+	return all
+}
+
+// Call implements [Caller].
+func (m *Mux) Call(ctx context.Context, as As, in any) (any, error) {
+	t := reflect.TypeOf(in)
+	if t == nil || t.Kind() != reflect.Pointer || m.inputs[t.Elem()] == nil {
+		return nil, &Error{Code: "UnknownOperationException", Message: fmt.Sprintf("no service takes %T", in), Status: http.StatusNotImplemented}
+	}
+	return m.perform(ctx, m.internal(as, m.inputs[t.Elem()], in))
+}
+
+// CallJSON implements [Caller].
+func (m *Mux) CallJSON(ctx context.Context, as As, service, op string, raw []byte) ([]byte, error) {
+	o := m.byName[service+"."+op]
+	if o == nil {
+		return nil, unknownOperation(service, op)
+	}
+	in := reflect.New(o.in)
+	c := codecFor(o.api, true)
+	if _, err := c.decodeJSON(in.Elem(), raw); err != nil {
+		return nil, Errorf("SerializationException", "%s", err.Error())
+	}
+	out, err := m.perform(ctx, m.internal(as, o, in.Interface()))
+	if err != nil {
+		return nil, err
+	}
+	return c.appendJSON(nil, reflect.ValueOf(out)), nil
+}
+
+func (m *Mux) internal(as As, o *operation, in any) *callOf {
+	return &callOf{op: o, Call: Call{
+		Service: o.api.Service, Op: o.name, Region: as.Region, Account: m.opts.Account, RequestID: uuid.NewString(),
+		Principal: as.Principal, Input: in, Endpoint: as.Endpoint, SourceIP: "127.0.0.1", Header: http.Header{},
+		UserAgent: as.Principal.Service,
+	}}
+}
+
+// A callOf is a Call with its operation, which interceptors need not see.
+type callOf struct {
+	Call
+	op *operation
+}
+
+type opKey struct{}
+
+// perform validates and runs a decoded call through the interceptors.
+func (m *Mux) perform(ctx context.Context, c *callOf) (out any, err error) {
+	if err := c.op.validate(c.Input); err != nil {
+		return nil, err
+	}
+	c.Access = c.op.accesses(&c.Call)
+	ctx = context.WithValue(WithCall(ctx, &c.Call), opKey{}, c.op)
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, m.panicked(&c.Call, p)
+		}
+	}()
+	return m.run(ctx, &c.Call)
+}
+
+func (m *Mux) invoke(ctx context.Context, c *Call) (any, error) {
+	return ctx.Value(opKey{}).(*operation).call(ctx, c.Input)
+}
+
+func (o *operation) accesses(c *Call) []authz.Access {
+	if o.access != nil {
+		return o.access(c, c.Input)
+	}
+	return []authz.Access{{Action: c.Service + ":" + c.Op, Resource: "*"}}
+}
