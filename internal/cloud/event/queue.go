@@ -1,0 +1,348 @@
+package event
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"miniforge/internal/cloud/store"
+)
+
+// tasks holds every task that has not ended, under kind and ID.
+const tasks = store.Table[row]("event.tasks")
+
+// A row is a task at rest. Seq tells a task from a later one of the same ID.
+type row struct {
+	Task
+	Seq string `json:"seq"`
+}
+
+// A Queue runs tasks when they are due. Rows are the truth; in memory it keeps
+// only when and in which order they are due.
+type Queue struct {
+	db  store.DB
+	log *slog.Logger
+
+	mu      sync.Mutex
+	kinds   map[string]*kind
+	entries map[string]*entry // by row key
+	nth     uint64
+	running bool
+	wake    chan struct{}
+}
+
+var _ Sender = (*Queue)(nil)
+
+// A kind is all tasks with one handler.
+type kind struct {
+	name    string
+	handler Handler
+	workers int
+	busy    int
+	waiting entries          // not running; a heap
+	lanes   map[string]*lane // lanes with a task running
+}
+
+// A lane with a running task keeps those that became due meanwhile.
+type lane struct{ parked []*entry }
+
+type entry struct {
+	key  string
+	lane string
+	due  time.Time
+	seq  string
+	nth  uint64 // order of sending
+	at   int    // place in the heap; -1: not in it
+	gone bool   // finished or replaced
+}
+
+// NewQueue makes a queue on db. Handlers are registered before Run.
+func NewQueue(db store.DB, log *slog.Logger) *Queue {
+	return &Queue{db: db, log: log, kinds: map[string]*kind{}, entries: map[string]*entry{}, wake: make(chan struct{}, 1)}
+}
+
+// Handle has tasks of a kind done by h, at most workers at a time. A kind that
+// is taken panics: a wrong registration shows at start-up.
+func (q *Queue) Handle(name string, workers int, h Handler) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.kinds[name] != nil {
+		panic("event: two handlers for " + name)
+	}
+	q.kinds[name] = &kind{name: name, handler: h, workers: workers, lanes: map[string]*lane{}}
+}
+
+func rowKey(kind, id string) string { return kind + "\x00" + id }
+
+// Send implements [Sender].
+func (q *Queue) Send(tx *store.Tx, t Task) error {
+	q.mu.Lock()
+	known := q.kinds[t.Kind] != nil
+	q.mu.Unlock()
+	if !known {
+		return fmt.Errorf("send task: nothing handles %q", t.Kind)
+	}
+	if t.ID == "" {
+		t.ID = uuid.NewString()
+	}
+	if t.Sent.IsZero() {
+		t.Sent = time.Now()
+	}
+	if t.Due.IsZero() {
+		t.Due = t.Sent
+	}
+	r := row{Task: t, Seq: uuid.NewString()}
+	if err := tasks.Put(tx, rowKey(t.Kind, t.ID), r); err != nil {
+		return err
+	}
+	tx.OnCommit(func() { q.put(r) })
+	return nil
+}
+
+// Finish implements [Sender].
+func (q *Queue) Finish(tx *store.Tx, kind, id string) error {
+	key := rowKey(kind, id)
+	if err := tasks.Delete(tx, key); err != nil {
+		return err
+	}
+	tx.OnCommit(func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.drop(key)
+	})
+	return nil
+}
+
+// put makes a committed task known, instead of the one before of the same ID.
+func (q *Queue) put(r row) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.running {
+		return // Run reads all rows when it starts
+	}
+	q.add(r)
+	q.poke()
+}
+
+func (q *Queue) add(r row) {
+	key := rowKey(r.Kind, r.ID)
+	if e := q.entries[key]; e != nil && e.seq == r.Seq {
+		return // seen by both load and put
+	}
+	q.drop(key)
+	k := q.kinds[r.Kind]
+	if k == nil {
+		q.log.Warn("task of an unknown kind stays in the store", "kind", r.Kind, "id", r.ID)
+		return
+	}
+	q.nth++
+	e := &entry{key: key, lane: r.Lane, due: r.Due, seq: r.Seq, nth: q.nth}
+	q.entries[key] = e
+	heap.Push(&k.waiting, e)
+}
+
+// drop forgets a waiting task; one that runs is marked, so that its end changes nothing.
+func (q *Queue) drop(key string) {
+	e := q.entries[key]
+	if e == nil {
+		return
+	}
+	e.gone = true
+	delete(q.entries, key)
+	if e.at >= 0 {
+		for _, k := range q.kinds {
+			if e.at < len(k.waiting) && k.waiting[e.at] == e {
+				heap.Remove(&k.waiting, e.at)
+				return
+			}
+		}
+	}
+}
+
+func (q *Queue) poke() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Pending counts the tasks that have not ended, by kind.
+func (q *Queue) Pending() map[string]int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := map[string]int{}
+	for _, k := range q.kinds {
+		if c := len(k.waiting) + k.busy; c > 0 {
+			n[k.name] = c
+		}
+	}
+	return n
+}
+
+// Run does tasks until ctx ends and those under way have returned. Tasks that
+// an earlier process left are done first to last by when they were due.
+func (q *Queue) Run(ctx context.Context) error {
+	if err := q.load(); err != nil {
+		return fmt.Errorf("load tasks: %w", err)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if next := q.start(ctx, &wg); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-q.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+func (q *Queue) load() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.running = true
+	return q.db.View(func(tx *store.Tx) error {
+		for r, err := range tasks.Range(tx, "", "") {
+			if err != nil {
+				return err
+			}
+			if q.entries[r.Key] == nil {
+				q.add(r.Value)
+			}
+		}
+		return nil
+	})
+}
+
+// start sets off what is due and may run, and returns when to look again; zero
+// means when woken.
+func (q *Queue) start(ctx context.Context, wg *sync.WaitGroup) (next time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	for _, k := range q.kinds {
+		for k.busy < k.workers && len(k.waiting) > 0 && !k.waiting[0].due.After(now) {
+			e := heap.Pop(&k.waiting).(*entry)
+			if l := k.lanes[e.lane]; e.lane != "" && l != nil {
+				l.parked = append(l.parked, e)
+				continue
+			}
+			if e.lane != "" {
+				k.lanes[e.lane] = &lane{}
+			}
+			k.busy++
+			wg.Go(func() { q.do(ctx, k, e) })
+		}
+		if k.busy < k.workers && len(k.waiting) > 0 && (next.IsZero() || k.waiting[0].due.Before(next)) {
+			next = k.waiting[0].due
+		}
+	}
+	return next
+}
+
+// do makes one try of a task.
+func (q *Queue) do(ctx context.Context, k *kind, e *entry) {
+	defer q.free(k, e)
+	var r row
+	var found bool
+	err := q.db.View(func(tx *store.Tx) (err error) {
+		r, found, err = tasks.Get(tx, e.key)
+		return err
+	})
+	if err != nil || !found || r.Seq != e.seq {
+		if err != nil && ctx.Err() == nil {
+			q.log.Error("cannot read task", "kind", k.name, "error", err)
+		}
+		return
+	}
+	result := k.handler(ctx, r.Task)
+	if ctx.Err() != nil {
+		return // the next process does it again
+	}
+	if err := q.end(ctx, e, r, result); err != nil {
+		q.log.Error("cannot record a task's end", "kind", k.name, "id", r.ID, "error", err)
+	}
+}
+
+func (q *Queue) end(ctx context.Context, e *entry, r row, result Result) error {
+	q.mu.Lock()
+	gone := e.gone
+	q.mu.Unlock()
+	if gone {
+		return nil // ended in the handler's own transaction, or replaced
+	}
+	return q.db.Update(ctx, func(tx *store.Tx) error {
+		now, ok, err := tasks.Get(tx, e.key)
+		if err != nil || !ok || now.Seq != r.Seq {
+			return err
+		}
+		if !result.retry {
+			return q.Finish(tx, r.Kind, r.ID)
+		}
+		r.Attempts++
+		r.Due = time.Now().Add(result.after)
+		return q.Send(tx, r.Task)
+	})
+}
+
+// free gives the worker and the lane to the next.
+func (q *Queue) free(k *kind, e *entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	k.busy--
+	if l := k.lanes[e.lane]; e.lane != "" && l != nil {
+		delete(k.lanes, e.lane)
+		for _, p := range l.parked {
+			if !p.gone {
+				heap.Push(&k.waiting, p)
+			}
+		}
+	}
+	q.poke()
+}
+
+// entries is a heap by due time, then order of sending.
+type entries []*entry
+
+func (h entries) Len() int { return len(h) }
+
+func (h entries) Less(i, j int) bool {
+	if !h[i].due.Equal(h[j].due) {
+		return h[i].due.Before(h[j].due)
+	}
+	return h[i].nth < h[j].nth
+}
+
+func (h entries) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+
+// Push implements [heap.Interface].
+func (h *entries) Push(x any) {
+	e := x.(*entry)
+	e.at = len(*h)
+	*h = append(*h, e)
+}
+
+// Pop implements [heap.Interface].
+func (h *entries) Pop() any {
+	old := *h
+	e := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	e.at = -1
+	return e
+}
