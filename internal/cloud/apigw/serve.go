@@ -1,0 +1,411 @@
+package apigw
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/google/uuid"
+
+	"miniforge/internal/cloud/authz"
+	"miniforge/internal/cloud/store"
+	"miniforge/internal/cloud/wire"
+)
+
+// maxBody is API Gateway's limit of a request: 10 MB.
+const maxBody = 10 << 20
+
+// A request is one that an API has received, with what was found out about it.
+type request struct {
+	*http.Request
+	id     string
+	start  time.Time
+	api    apiRow
+	stage  types.Stage
+	route  types.Route
+	target types.Integration
+	path   string // with the stage's name, unless it is $default
+	vars   map[string]string
+	body   []byte
+
+	status int
+	length int
+	ierr   string // $context.integrationErrorMessage
+	took   time.Duration
+}
+
+// ServeHTTP serves the APIs' own requests, under [BasePath]. They carry no signature.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id, path, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), BasePath), "/")
+	req := &request{Request: r, id: uuid.NewString(), start: time.Now(), path: "/" + path}
+	w.Header().Set("Apigw-Requestid", req.id)
+	if err := s.find(req, id); err != nil {
+		s.Log.Error("cannot read an API's configuration", "api", id, "error", err)
+		s.reply(w, req, http.StatusInternalServerError, "Internal Server Error")
+		return
+	}
+	if req.api.ApiId == nil || req.stage.StageName == nil {
+		s.reply(w, req, http.StatusNotFound, "Not Found")
+		return
+	}
+	if s.cors(w, req) {
+		return
+	}
+	switch {
+	case req.route.RouteKey == nil:
+		s.reply(w, req, http.StatusNotFound, "Not Found")
+		return
+	case !s.admit(req):
+		s.reply(w, req, http.StatusTooManyRequests, "Too Many Requests")
+		return
+	}
+	var err error
+	if req.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			s.reply(w, req, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
+		}
+		return // otherwise the caller is gone
+	}
+	if req.target.IntegrationUri == nil {
+		s.reply(w, req, http.StatusInternalServerError, "Internal Server Error")
+		return
+	}
+	s.integrate(w, req)
+}
+
+// find reads the API, the stage that the path names, and the best route.
+func (s *Service) find(req *request, id string) error {
+	return s.DB.View(func(tx *store.Tx) error {
+		region := ""
+		for r, err := range apis.Range(tx, "", "") {
+			if err != nil {
+				return err
+			}
+			if *r.Value.ApiId == id {
+				req.api, region = r.Value, r.Value.Region
+			}
+		}
+		if region == "" {
+			return nil
+		}
+		if err := findStage(tx, req, region, id); err != nil || req.stage.StageName == nil {
+			return err
+		}
+		all := map[string]types.Route{}
+		for r, err := range routes.Prefix(tx, ofAPI(region, id)) {
+			if err != nil {
+				return err
+			}
+			all[*r.Value.RouteKey] = r.Value
+		}
+		req.route, req.vars = choose(all, req.Method, req.path)
+		if req.route.Target == nil {
+			return nil
+		}
+		var err error
+		req.target, _, err = integrations.Get(tx, key(region, &id, new(strings.TrimPrefix(*req.route.Target, "integrations/"))))
+		return err
+	})
+}
+
+func findStage(tx *store.Tx, req *request, region, id string) error {
+	first, rest, _ := strings.Cut(strings.TrimPrefix(req.path, "/"), "/")
+	if first != "" && first != defaultName {
+		st, ok, err := stages.Get(tx, key(region, &id, &first))
+		if err != nil {
+			return err
+		}
+		if ok {
+			req.stage, req.path = st, "/"+rest
+		}
+	}
+	if req.stage.StageName == nil {
+		st, ok, err := stages.Get(tx, key(region, &id, new(defaultName)))
+		if err != nil || !ok {
+			return err
+		}
+		req.stage = st
+	}
+	if req.stage.DeploymentId == nil {
+		req.stage = types.Stage{} // nothing deployed: nothing served
+	}
+	return nil
+}
+
+// choose finds the route of a request: the exact path before one with
+// variables before a greedy one, a method before ANY, $default last.
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
+func choose(all map[string]types.Route, method, path string) (best types.Route, vars map[string]string) {
+	score := -1
+	for k, r := range all {
+		m, pattern, ok := strings.Cut(k, " ")
+		if !ok || m != method && m != "ANY" {
+			continue
+		}
+		n, v := fit(pattern, path)
+		if n < 0 {
+			continue
+		}
+		if n *= 2; m != "ANY" {
+			n++
+		}
+		if n > score {
+			best, vars, score = r, v, n
+		}
+	}
+	if r, ok := all[defaultName]; ok && score < 0 {
+		return r, nil
+	}
+	return best, vars
+}
+
+// fit tells how well a pattern fits a path: -1 not at all, more the more literal.
+func fit(pattern, path string) (score int, vars map[string]string) {
+	ps, rs := strings.Split(pattern[1:], "/"), strings.Split(path[1:], "/")
+	for i, p := range ps {
+		name, isVar := strings.CutPrefix(p, "{")
+		name = strings.TrimSuffix(name, "}")
+		switch greedy := strings.HasSuffix(name, "+"); {
+		case i >= len(rs):
+			return -1, nil
+		case isVar && greedy:
+			return score, set(vars, strings.TrimSuffix(name, "+"), strings.Join(rs[i:], "/"))
+		case isVar && rs[i] == "":
+			return -1, nil
+		case isVar:
+			vars = set(vars, name, rs[i])
+			score += 10
+		case p == rs[i]:
+			score += 1000
+		default:
+			return -1, nil
+		}
+	}
+	if len(rs) != len(ps) {
+		return -1, nil
+	}
+	return score + 1, vars
+}
+
+func set(m map[string]string, k, v string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	if u, err := url.PathUnescape(v); err == nil {
+		v = u
+	}
+	m[k] = v
+	return m
+}
+
+// integrate invokes the function and passes on what it answers.
+func (s *Service) integrate(w http.ResponseWriter, req *request) {
+	ctx, cancel := context.WithTimeout(req.Context(), time.Duration(*req.target.TimeoutInMillis)*time.Millisecond)
+	defer cancel()
+	payload, err := json.Marshal(s.event(req))
+	if err != nil {
+		s.Log.Error("cannot write an integration's event", "error", err)
+		s.reply(w, req, http.StatusInternalServerError, "Internal Server Error")
+		return
+	}
+	fn := functionARN(*req.target.IntegrationUri)
+	as := wire.As{Region: req.api.Region, Principal: authz.ServicePrincipal("apigateway", s.source(req), s.Account)}
+	begin := time.Now()
+	out, err := wire.Do[lambda.InvokeOutput](ctx, s.Caller, as, &lambda.InvokeInput{FunctionName: &fn, Payload: payload})
+	req.took = time.Since(begin)
+	_, throttled := errors.AsType[*lambdatypes.TooManyRequestsException](err)
+	switch {
+	case ctx.Err() != nil && req.Context().Err() == nil:
+		req.ierr = "Endpoint request timed out"
+		s.reply(w, req, http.StatusServiceUnavailable, "Service Unavailable")
+	case throttled:
+		req.ierr = err.Error()
+		w.Header().Set("Retry-After", "1")
+		s.reply(w, req, http.StatusTooManyRequests, "Too Many Requests")
+	case err != nil:
+		req.ierr = err.Error()
+		s.reply(w, req, http.StatusInternalServerError, "Internal Server Error")
+	case out.FunctionError != nil:
+		req.ierr = "The Lambda function returned the following error: " + *out.FunctionError + ". Check your Lambda function code and try again."
+		s.reply(w, req, http.StatusInternalServerError, "Internal Server Error")
+	default:
+		s.respond(w, req, out.Payload)
+	}
+}
+
+// source is the ARN for which API Gateway invokes: the route of the API.
+func (s *Service) source(req *request) string {
+	method, path, ok := strings.Cut(*req.route.RouteKey, " ")
+	if !ok {
+		method, path = "", "/"+defaultName
+	}
+	if method == "ANY" {
+		method = "*"
+	}
+	return "arn:aws:execute-api:" + req.api.Region + ":" + s.Account + ":" + *req.api.ApiId + "/" + *req.stage.StageName + "/" + method + path
+}
+
+// A response is what a function answers in payload format 2.0.
+type response struct {
+	StatusCode      *int                       `json:"statusCode"`
+	Headers         map[string]json.RawMessage `json:"headers"`
+	Cookies         []string                   `json:"cookies"`
+	Body            json.RawMessage            `json:"body"`
+	IsBase64Encoded bool                       `json:"isBase64Encoded"`
+}
+
+// respond turns a function's answer into HTTP. One without a status code is
+// the body itself.
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+func (s *Service) respond(w http.ResponseWriter, req *request, payload []byte) {
+	var r response
+	if err := json.Unmarshal(payload, &r); err != nil || r.StatusCode == nil {
+		var text string
+		if json.Unmarshal(payload, &text) == nil {
+			payload = []byte(text)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		s.write(w, req, http.StatusOK, payload)
+		return
+	}
+	body, ok := r.body()
+	if !ok || *r.StatusCode < 100 || *r.StatusCode > 999 {
+		req.ierr = "The response from the Lambda function doesn't match the format that API Gateway expects"
+		s.reply(w, req, http.StatusInternalServerError, "Internal Server Error")
+		return
+	}
+	for k, v := range r.Headers {
+		w.Header().Set(k, text(v))
+	}
+	for _, c := range r.Cookies {
+		w.Header().Add("Set-Cookie", c)
+	}
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
+	}
+	s.write(w, req, *r.StatusCode, body)
+}
+
+func (r response) body() ([]byte, bool) {
+	if len(r.Body) == 0 || string(r.Body) == "null" {
+		return nil, true
+	}
+	b := []byte(text(r.Body))
+	if !r.IsBase64Encoded {
+		return b, true
+	}
+	d, err := base64.StdEncoding.DecodeString(string(b))
+	return d, err == nil
+}
+
+// text is a JSON string's value, or any other JSON as it stands.
+func text(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	return string(raw)
+}
+
+func (s *Service) reply(w http.ResponseWriter, req *request, status int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	s.write(w, req, status, []byte(`{"message":"`+message+`"}`))
+}
+
+func (s *Service) write(w http.ResponseWriter, req *request, status int, body []byte) {
+	req.status, req.length = status, len(body)
+	w.WriteHeader(status)
+	if req.Method != http.MethodHead {
+		_, _ = w.Write(body) // the caller is gone if this fails
+	}
+	s.logs.add(s.entry(req))
+}
+
+// event is the function's input in payload format 2.0.
+func (s *Service) event(req *request) map[string]any {
+	body, encoded := req.text()
+	host := *req.api.ApiId + ".execute-api." + req.api.Region + ".amazonaws.com"
+	raw := req.path
+	if *req.stage.StageName != defaultName {
+		raw = "/" + *req.stage.StageName + req.path
+	}
+	if u, err := url.PathUnescape(raw); err == nil {
+		raw = u
+	}
+	e := map[string]any{
+		"version": "2.0", "routeKey": *req.route.RouteKey, "rawPath": raw, "rawQueryString": req.URL.RawQuery,
+		"headers": headers(req.Request), "isBase64Encoded": encoded,
+		"requestContext": map[string]any{
+			"accountId": s.Account, "apiId": *req.api.ApiId, "domainName": host, "domainPrefix": *req.api.ApiId,
+			"http": map[string]any{
+				"method": req.Method, "path": raw, "protocol": req.Proto, "sourceIp": sourceIP(req.Request), "userAgent": req.UserAgent(),
+			},
+			"requestId": req.id, "routeKey": *req.route.RouteKey, "stage": *req.stage.StageName,
+			"time": req.start.UTC().Format("02/Jan/2006:15:04:05 +0000"), "timeEpoch": req.start.UnixMilli(),
+		},
+	}
+	if len(req.body) > 0 {
+		e["body"] = body
+	}
+	if q := req.URL.Query(); len(q) > 0 {
+		joined := map[string]string{}
+		for k, v := range q {
+			joined[k] = strings.Join(v, ",")
+		}
+		e["queryStringParameters"] = joined
+	}
+	if req.vars != nil {
+		e["pathParameters"] = req.vars
+	}
+	if len(req.stage.StageVariables) > 0 {
+		e["stageVariables"] = req.stage.StageVariables
+	}
+	if c := req.Header.Values("Cookie"); len(c) > 0 {
+		e["cookies"] = strings.Split(strings.Join(c, "; "), "; ")
+	}
+	return e
+}
+
+// text is the body as the event carries it: as it is for text types, in Base64 otherwise.
+func (req *request) text() (string, bool) {
+	t, _, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
+	plain := strings.HasPrefix(t, "text/") || t == "" || strings.HasSuffix(t, "+json") || strings.HasSuffix(t, "+xml") ||
+		t == "application/json" || t == "application/xml" || t == "application/javascript"
+	if plain && utf8.Valid(req.body) {
+		return string(req.body), false
+	}
+	return base64.StdEncoding.EncodeToString(req.body), true
+}
+
+func headers(r *http.Request) map[string]string {
+	h := map[string]string{"host": r.Host}
+	for k, v := range r.Header {
+		if k != "Cookie" {
+			h[strings.ToLower(k)] = strings.Join(v, ",")
+		}
+	}
+	if r.ContentLength >= 0 {
+		h["content-length"] = itoa(r.ContentLength)
+	}
+	h["x-forwarded-for"], h["x-forwarded-proto"] = sourceIP(r), "https"
+	return h
+}
+
+func sourceIP(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
+	}
+	return "127.0.0.1"
+}
