@@ -34,7 +34,6 @@ var _ aliasAPI = (*lambda.Client)(nil)
 // versions are Lambda's: they are never reused, so none is assumed.
 type Alias struct {
 	Lambda   aliasAPI
-	Owner    Owner
 	Name     string
 	Function *Function
 

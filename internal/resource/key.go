@@ -138,12 +138,27 @@ func (k *Key) tags(ctx context.Context, id string) (map[string]string, error) {
 }
 
 // findByTag returns the best key with the stack's tag: one in use before one
-// pending deletion, then the newest. It reads every key of the account, which
-// happens only when the alias is missing.
+// pending deletion, then the newest. It returns nil if there is none.
 func (k *Key) findByTag(ctx context.Context) (*types.KeyMetadata, error) {
+	keys, err := k.Tagged(ctx)
+	if err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	best := keys[0]
+	for _, key := range keys {
+		if better(key, best) {
+			best = key
+		}
+	}
+	return best, nil
+}
+
+// Tagged returns every key of the stack that is in use or pending deletion. It
+// reads all keys of the account.
+func (k *Key) Tagged(ctx context.Context) ([]*types.KeyMetadata, error) {
 	var (
 		mu   sync.Mutex
-		best *types.KeyMetadata
+		keys []*types.KeyMetadata
 		eg   errgroup.Group
 	)
 	eg.SetLimit(16)
@@ -161,14 +176,12 @@ func (k *Key) findByTag(ctx context.Context) (*types.KeyMetadata, error) {
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				if best == nil || better(meta, best) {
-					best = meta
-				}
+				keys = append(keys, meta)
 				return nil
 			})
 		}
 	}
-	return best, eg.Wait()
+	return keys, eg.Wait()
 }
 
 // ours returns the key if it carries the stack's tag and can still be used.

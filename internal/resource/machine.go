@@ -32,8 +32,8 @@ type StateMachine struct {
 	ARN      string
 	Role     *Role
 	LogGroup *LogGroup
-	Calls    []*Alias // functions that the definition names
-	Sends    []graph.Resource
+	Calls    []*Alias         // functions that the definition names
+	Uses     []graph.Resource // what else it names
 	// Definition is called once everything that it names exists.
 	Definition func() (string, error)
 }
@@ -45,7 +45,7 @@ func (m *StateMachine) Needs() []graph.Resource {
 	for _, a := range m.Calls {
 		needs = append(needs, a)
 	}
-	return append(needs, m.Sends...)
+	return append(needs, m.Uses...)
 }
 
 func (m *StateMachine) Observe(ctx context.Context) (graph.Observation, error) {
