@@ -27,6 +27,9 @@ type Call struct {
 	AccessKeyID string
 	// Header of the answer, for members that no output field carries.
 	Header http.Header
+	// Status of the answer, where it depends on more than the output says: 206
+	// for a part of an object. 0 leaves the operation's own.
+	Status int
 }
 
 // ARN makes the ARN of a resource of the given service in the call's region

@@ -188,6 +188,9 @@ func (m *Mux) answer(w http.ResponseWriter, r *http.Request, c *callOf, out any)
 	default:
 		status, body, stream = c.op.encodeREST(cod, v, h)
 	}
+	if c.Status != 0 {
+		status = c.Status
+	}
 	if stream != nil {
 		if closer, ok := stream.(io.Closer); ok {
 			defer func() { _ = closer.Close() }()

@@ -85,20 +85,30 @@ func (c *codec) fromNode(v reflect.Value, n *node, path string) error {
 	case t.Kind() == reflect.Map:
 		v.Set(reflect.MakeMap(t))
 		for _, it := range n.items("entry") {
-			if it.kids["key"] == nil {
+			k := it.either("key", "Name")
+			if k == nil {
 				return fmt.Errorf("%s: an entry has no key", strings.TrimPrefix(path, "."))
 			}
 			e := reflect.New(t.Elem()).Elem()
-			if k := it.kids["value"]; k != nil {
-				if err := c.fromNode(e, k, path+".value"); err != nil {
+			if x := it.either("value", "Value"); x != nil {
+				if err := c.fromNode(e, x, path+".value"); err != nil {
 					return err
 				}
 			}
-			v.SetMapIndex(reflect.ValueOf(it.kids["key"].value).Convert(t.Key()), e)
+			v.SetMapIndex(reflect.ValueOf(k.value).Convert(t.Key()), e)
 		}
 		return nil
 	}
 	return setText(v, n.value, path)
+}
+
+// either finds a part by one of the two names that maps use: SNS calls the
+// parts of message attributes Name and Value.
+func (n *node) either(a, b string) *node {
+	if k := n.kids[a]; k != nil {
+		return k
+	}
+	return n.kids[b]
 }
 
 // items are the elements of a list or map, wrapped or flattened, in order.

@@ -17,6 +17,7 @@ type binding struct {
 	method  string
 	path    []segment
 	query   [][2]string // parameters that must be there, with their value if not ""
+	header  string      // that must be there
 	headers map[string]string
 	params  map[string]string
 	prefix  map[string]string // map members: header prefix
@@ -59,6 +60,9 @@ func parseRoute(route string) *binding {
 	}
 	return b
 }
+
+// IfHeader has the route serve only requests that carry the header.
+func IfHeader(name string) Option { return func(o *operation) { o.rest.header = name } }
 
 // Header binds a member of input or output to an HTTP header.
 func Header(field, name string) Option {
@@ -117,7 +121,7 @@ func (m *Mux) match(service string, r *http.Request) (*operation, map[string]str
 	var labels map[string]string
 	score := -1
 	for _, o := range m.routes[service] {
-		if o.rest.method != r.Method {
+		if o.rest.method != r.Method || o.rest.header != "" && r.Header.Get(o.rest.header) == "" {
 			continue
 		}
 		if l, n, ok := o.rest.matches(parts, query); ok && n > score {
@@ -135,6 +139,9 @@ func (b *binding) matches(parts []string, query url.Values) (labels map[string]s
 	}
 	labels = map[string]string{}
 	score = 100 * len(b.query)
+	if b.header != "" {
+		score += 100
+	}
 	for i, s := range b.path {
 		switch {
 		case i >= len(parts):
