@@ -28,6 +28,7 @@ func gone(err error) bool {
 		"NotFoundException.QueueDoesNotExist",     // some endpoints
 		"QueueDoesNotExist",                       // SQS over JSON
 		"AWS.SimpleQueueService.NonExistentQueue", // SQS, query compatible
+		"ResourceNotFound",                        // SNS and Step Functions, about tags
 		"NoSuchEntity", "NoSuchEntityException",   // IAM
 		"StateMachineDoesNotExist",
 		"NoSuchBucket", "NoSuchTagSet", "NoSuchBucketPolicy",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -35,6 +36,10 @@ var _ keyAPI = (*kms.Client)(nil)
 // keyDeletionDays is the shortest waiting period that KMS allows.
 const keyDeletionDays = 7
 
+// keyPolicyName is the only name that KMS knows. It is also the default, which
+// not every endpoint has.
+const keyPolicyName = "default"
+
 // A Key is a customer-managed KMS key with its alias.
 //
 // KMS chooses the id of a key and offers no idempotency token, so a key is
@@ -63,6 +68,12 @@ func (k *Key) ARN() string {
 		return ""
 	}
 	return k.arn
+}
+
+// keyID is the last part of the ARN, which every operation takes.
+func (k *Key) keyID() *string {
+	id := k.arn[strings.LastIndex(k.arn, "/")+1:]
+	return &id
 }
 
 func (k *Key) Observe(ctx context.Context) (graph.Observation, error) {
@@ -94,7 +105,8 @@ func (k *Key) compare(ctx context.Context, meta *types.KeyMetadata, aliased bool
 		tags, err = k.tags(ctx, k.arn)
 		return err
 	}, func(ctx context.Context) error {
-		out, err := k.KMS.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &k.arn})
+		name := keyPolicyName
+		out, err := k.KMS.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &k.arn, PolicyName: &name})
 		if err == nil {
 			policy = deref(out.Policy)
 		}
@@ -234,11 +246,11 @@ func (k *Key) Create(ctx context.Context) error {
 }
 
 func (k *Key) revive(ctx context.Context) error {
-	if _, err := k.KMS.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: &k.arn}); err != nil {
+	if _, err := k.KMS.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: k.keyID()}); err != nil {
 		return failed("cancel the deletion of", k.arn, err)
 	}
 	k.pending = false
-	_, err := k.KMS.EnableKey(ctx, &kms.EnableKeyInput{KeyId: &k.arn})
+	_, err := k.KMS.EnableKey(ctx, &kms.EnableKeyInput{KeyId: k.keyID()})
 	return failed("enable", k.arn, err)
 }
 
@@ -257,12 +269,12 @@ func (k *Key) cure(ctx context.Context, d graph.Diff) (err error) {
 		if d.Got == string(types.KeyStatePendingDeletion) {
 			return k.revive(ctx)
 		}
-		_, err = k.KMS.EnableKey(ctx, &kms.EnableKeyInput{KeyId: &k.arn})
+		_, err = k.KMS.EnableKey(ctx, &kms.EnableKeyInput{KeyId: k.keyID()})
 	case "Rotation":
 		_, err = k.KMS.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: &k.arn})
 	case "Policy":
-		policy := k.Policy.String()
-		_, err = k.KMS.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &k.arn, Policy: &policy})
+		name, policy := keyPolicyName, k.Policy.String()
+		_, err = k.KMS.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &k.arn, PolicyName: &name, Policy: &policy})
 	case "Alias":
 		_, err = k.KMS.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: &k.Alias, TargetKeyId: &k.arn})
 	}
@@ -277,7 +289,7 @@ func (k *Key) Delete(ctx context.Context) error {
 		return err
 	}
 	days := int32(keyDeletionDays)
-	_, err = k.KMS.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: &k.arn, PendingWindowInDays: &days})
+	_, err = k.KMS.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.keyID(), PendingWindowInDays: &days})
 	if hasCode(err, "KMSInvalidStateException") { // scheduled already
 		err = nil
 	}
@@ -285,7 +297,7 @@ func (k *Key) Delete(ctx context.Context) error {
 		return err
 	}
 	return until(ctx, "deletion of "+k.arn, func(ctx context.Context) (bool, error) {
-		out, err := k.KMS.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &k.arn})
+		out, err := k.KMS.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: k.keyID()})
 		if err != nil {
 			return gone(err), deleted(k.arn, err)
 		}

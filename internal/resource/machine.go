@@ -65,7 +65,7 @@ func (m *StateMachine) Observe(ctx context.Context) (graph.Observation, error) {
 		}
 		return err
 	})
-	if gone(err) || hasCode(err, "ResourceNotFound") {
+	if gone(err) {
 		return graph.Observation{}, nil
 	} else if err != nil {
 		return graph.Observation{}, failed("read state machine", m.Name, err)

@@ -72,18 +72,20 @@ func (m *EventSourceMapping) Observe(ctx context.Context) (graph.Observation, er
 }
 
 // find returns the mapping of the table's stream, or else that of a former
-// stream of a table of this name.
+// stream of a table of this name. It lists without a filter: one by function
+// would miss a mapping that was pointed past the alias, and one by stream that
+// of a table which is gone.
 func (m *EventSourceMapping) find(ctx context.Context) (found *types.EventSourceMappingConfiguration, err error) {
-	function := m.Alias.ARN()
-	prefix := m.Table.ARN + "/stream/"
-	pages := lambda.NewListEventSourceMappingsPaginator(m.Lambda, &lambda.ListEventSourceMappingsInput{FunctionName: &function})
+	function, stream := m.Alias.Function.ARN, m.Table.ARN+"/stream/"
+	pages := lambda.NewListEventSourceMappingsPaginator(m.Lambda, &lambda.ListEventSourceMappingsInput{})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, err
 		}
 		for _, c := range page.EventSourceMappings {
-			if deref(c.FunctionArn) != function || !strings.HasPrefix(deref(c.EventSourceArn), prefix) {
+			to := deref(c.FunctionArn)
+			if to != function && !strings.HasPrefix(to, function+":") || !strings.HasPrefix(deref(c.EventSourceArn), stream) {
 				continue
 			}
 			if found == nil || deref(c.EventSourceArn) == m.Table.StreamARN() {
@@ -111,6 +113,7 @@ func (m *EventSourceMapping) compare(got *types.EventSourceMappingConfiguration)
 	if s := deref(got.State); s == "Deleting" || s == "Disabled" || s == "Disabling" {
 		d.add("State", "Enabled", s)
 	}
+	d.add("FunctionArn", m.Alias.ARN(), deref(got.FunctionArn))
 	d.add("EventSourceArn", orUnknown(m.Table.StreamARN()), deref(got.EventSourceArn))
 	d.int("BatchSize", int64(m.BatchSize), int64(deref(got.BatchSize)))
 	d.int("MaximumRetryAttempts", int64(m.MaxRetries), int64(deref(got.MaximumRetryAttempts)))

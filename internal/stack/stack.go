@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"miniforge/asl"
 	"miniforge/internal/graph"
 	"miniforge/internal/resource"
 )
@@ -25,8 +26,6 @@ type Options struct {
 	Packages map[string][]byte
 	// Architecture is that of the packages: "arm64" or "x86_64" (the default).
 	Architecture string
-	// Workflow fills the placeholders of the workflow's definition.
-	Workflow func(map[string]string) (string, error)
 }
 
 // A Stack is the system in one account and region.
@@ -54,9 +53,6 @@ func New(cfg aws.Config, o Options) (*Stack, error) {
 	}
 	if err := o.Validate(); err != nil {
 		return nil, err
-	}
-	if o.Workflow == nil {
-		return nil, errors.New("stack: no workflow definition given")
 	}
 	switch o.Architecture {
 	case "":
@@ -186,7 +182,7 @@ func (s *Stack) workflow(orders, inventory *resource.Table, topic *resource.Topi
 		SFN: s.Clients.SFN, Owner: s.owner, Name: s.StateMachine(), ARN: s.StateMachineARN(), Role: role, LogGroup: group,
 		Calls: []*resource.Alias{checker, payment}, Uses: []graph.Resource{orders, inventory, topic, dlq},
 		Definition: func() (string, error) {
-			return s.opts.Workflow(map[string]string{
+			return asl.Render(map[string]string{
 				"OrdersTable": orders.Name, "InventoryTable": inventory.Name,
 				"InventoryCheckerArn": checker.ARN(), "PaymentProcessorArn": payment.ARN(),
 				"NotificationTopicArn": topic.ARN, "DeadLetterQueueUrl": cmp.Or(dlq.URL(), "(known after create)"),
