@@ -1,0 +1,182 @@
+// Package s3 is S3: buckets with their configuration, versioned objects,
+// multipart uploads, encryption under KMS keys. Addressing is by path.
+//
+// https://docs.aws.amazon.com/AmazonS3/latest/API/Welcome.html
+package s3
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"miniforge/internal/cloud/authz"
+	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/store"
+	"miniforge/internal/cloud/wire"
+)
+
+// Options are what the service needs.
+type Options struct {
+	DB      store.DB
+	Caller  wire.Caller
+	Log     *slog.Logger
+	Account string
+}
+
+// A Service serves all buckets; their names are global, as on AWS.
+type Service struct{ Options }
+
+// New makes the service.
+func New(o Options) *Service { return &Service{o} }
+
+func arn(bucket string) string { return "arn:aws:s3:::" + bucket }
+
+// headers binds the members that S3 carries in headers wherever an operation
+// has them. x-amz- headers follow the rule in headerName.
+func headers(in, out reflect.Type) []wire.Option {
+	var opts []wire.Option
+	for _, t := range []reflect.Type{in, out} {
+		for i := range t.NumField() {
+			f := t.Field(i).Name
+			if name := headerName(f); name != "" {
+				opts = append(opts, wire.Header(f, name))
+			}
+			if f == "Metadata" {
+				opts = append(opts, wire.HeaderMap(f, "X-Amz-Meta-"))
+			}
+		}
+	}
+	return opts
+}
+
+var headerNames = map[string]string{
+	"BucketKeyEnabled": "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled", "SSEKMSKeyId": "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id",
+	"SSEKMSEncryptionContext": "X-Amz-Server-Side-Encryption-Context", "ServerSideEncryption": "X-Amz-Server-Side-Encryption",
+	"SSECustomerAlgorithm": "X-Amz-Server-Side-Encryption-Customer-Algorithm", "ACL": "X-Amz-Acl", "StorageClass": "X-Amz-Storage-Class",
+	"ExpectedBucketOwner": "X-Amz-Expected-Bucket-Owner", "Tagging": "X-Amz-Tagging", "TagCount": "X-Amz-Tagging-Count",
+	"CopySource": "X-Amz-Copy-Source", "MetadataDirective": "X-Amz-Metadata-Directive", "ChecksumMode": "X-Amz-Checksum-Mode",
+	"ObjectOwnership": "X-Amz-Object-Ownership", "ObjectLockEnabledForBucket": "X-Amz-Bucket-Object-Lock-Enabled", "DeleteMarker": "X-Amz-Delete-Marker",
+	"PartsCount": "X-Amz-Mp-Parts-Count", "BucketRegion": "X-Amz-Bucket-Region", "CopySourceVersionId": "X-Amz-Copy-Source-Version-Id",
+	"ContentType": "Content-Type", "ContentEncoding": "Content-Encoding", "ContentLanguage": "Content-Language", "ContentDisposition": "Content-Disposition",
+	"CacheControl": "Cache-Control", "ContentMD5": "Content-Md5", "ContentLength": "Content-Length", "ContentRange": "Content-Range", "AcceptRanges": "Accept-Ranges",
+	"Expires": "Expires", "IfMatch": "If-Match", "IfNoneMatch": "If-None-Match", "IfModifiedSince": "If-Modified-Since", "IfUnmodifiedSince": "If-Unmodified-Since",
+	"Range": "Range", "LastModified": "Last-Modified", "Location": "Location",
+}
+
+func headerName(field string) string {
+	if n, ok := strings.CutPrefix(field, "Checksum"); ok && (strings.HasPrefix(n, "CRC") || strings.HasPrefix(n, "SHA") || strings.HasPrefix(n, "XX") || n == "MD5") {
+		return "X-Amz-Checksum-" + n
+	}
+	return headerNames[field]
+}
+
+// access is a rule for one action, on the bucket or, with a key, the object.
+func access(action string, bucket, key *string) []authz.Access {
+	resource := arn(*bucket)
+	if key != nil {
+		resource += "/" + *key
+	}
+	return []authz.Access{{Action: "s3:" + action, Resource: resource}}
+}
+
+// versioned is the action for a request that may name a version.
+func versioned(action string, version *string) string {
+	if version != nil {
+		return action + "Version"
+	}
+	return action
+}
+
+// Register adds the operations.
+func (s *Service) Register(m *wire.Mux, _ *event.Queue) {
+	api := m.API(wire.API{
+		Service: "s3", Protocol: wire.RESTXML, Namespace: "http://s3.amazonaws.com/doc/2006-03-01/",
+		Names: map[string]string{
+			"MFADelete": "MfaDelete", "ListObjectVersionsOutput.DeleteMarkers": "DeleteMarker", "ListObjectVersionsOutput.Versions": "Version",
+			"Delete.Objects": "Object", "DeleteObjectsOutput.Errors": "Error", "Rules": "Rule", "Parts": "Part", "Uploads": "Upload",
+			"GetBucketAclOutput.Grants": "AccessControlList",
+		},
+		Flat: map[string]bool{
+			"Contents": true, "CommonPrefixes": true, "DeleteMarkers": true, "Versions": true, "Delete.Objects": true, "Deleted": true,
+			"DeleteObjectsOutput.Errors": true, "Rules": true, "Parts": true, "Uploads": true, "ChecksumAlgorithm": true,
+		},
+		Items: map[string]string{"Buckets": "Bucket", "TagSet": "Tag", "Grants": "Grant"},
+		Statuses: map[string]int{
+			"NoSuchBucket": 404, "NoSuchKey": 404, "NoSuchVersion": 404, "NoSuchUpload": 404, "NotFound": 404, "NoSuchTagSet": 404, "NoSuchBucketPolicy": 404,
+			"ServerSideEncryptionConfigurationNotFoundError": 404, "NoSuchPublicAccessBlockConfiguration": 404, "OwnershipControlsNotFoundError": 404,
+			"BucketAlreadyExists": 409, "BucketAlreadyOwnedByYou": 409, "BucketNotEmpty": 409, "AccessDenied": 403, "MethodNotAllowed": 405,
+			"PreconditionFailed": 412, "InvalidRange": 416, "NotModified": 304, "EntityTooLarge": 400,
+		},
+		Invalid: func(_ string, p []wire.Problem) error {
+			return wire.Errorf("InvalidArgument", "%s", wire.ProblemText(p))
+		},
+	})
+	s.registerBuckets(api)
+	s.registerObjects(api)
+	s.registerLists(api)
+	s.registerUploads(api)
+}
+
+// bind registers an operation with the header bindings that its members imply.
+func bind[In, Out any](api *wire.API, route string, fn func(context.Context, *In) (*Out, error), opts ...wire.Option) {
+	wire.Bind(api, route, fn, append(headers(reflect.TypeFor[In](), reflect.TypeFor[Out]()), opts...)...)
+}
+
+func fail(code, text string) error { return wire.Errorf(code, "%s", text) }
+
+func noSuchBucket() error {
+	return &types.NoSuchBucket{Message: new("The specified bucket does not exist")}
+}
+
+func noSuchKey() error { return &types.NoSuchKey{Message: new("The specified key does not exist.")} }
+
+// ResourcePolicy is the policy of the bucket that an ARN belongs to.
+func (s *Service) ResourcePolicy(_ context.Context, resource string) (doc string, err error) {
+	name, _, _ := strings.Cut(strings.TrimPrefix(resource, arn("")), "/")
+	err = s.DB.View(func(tx *store.Tx) error {
+		b, ok, err := buckets.Get(tx, name)
+		if ok {
+			doc = b.Policy
+		}
+		return err
+	})
+	return doc, err
+}
+
+// Tagged lists the buckets of a region with their tags.
+func (s *Service) Tagged(_ context.Context, region string) (map[string]map[string]string, error) {
+	out := map[string]map[string]string{}
+	return out, s.DB.View(func(tx *store.Tx) error {
+		for r, err := range buckets.Range(tx, "", "") {
+			if err != nil {
+				return err
+			}
+			if r.Value.Region == region {
+				out[arn(r.Key)] = r.Value.Tags
+			}
+		}
+		return nil
+	})
+}
+
+// SetTags changes a bucket's tags.
+func (s *Service) SetTags(ctx context.Context, resource string, set map[string]string, remove []string) error {
+	name := strings.TrimPrefix(resource, arn(""))
+	return s.change(ctx, &name, func(b *bucket) error {
+		tags := map[string]string{}
+		for k, v := range b.Tags {
+			tags[k] = v
+		}
+		for k, v := range set {
+			tags[k] = v
+		}
+		for _, k := range remove {
+			delete(tags, k)
+		}
+		b.Tags = tags
+		return nil
+	})
+}
