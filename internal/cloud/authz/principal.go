@@ -4,6 +4,8 @@
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 package authz
 
+import "time"
+
 // A PrincipalType is the kind of identity that makes a request.
 type PrincipalType string
 
@@ -26,7 +28,8 @@ type Principal struct {
 
 	RoleARN       string            `json:"role_arn,omitempty"`       // AssumedRole: the role
 	SessionPolicy []string          `json:"session_policy,omitempty"` // AssumedRole: policy documents that narrow the session
-	Tags          map[string]string `json:"tags,omitempty"`           // aws:PrincipalTag/...
+	Tags          map[string]string `json:"tags,omitempty"`           // session tags: aws:PrincipalTag/...
+	Issued        time.Time         `json:"issued,omitzero"`          // of temporary credentials: aws:TokenIssueTime
 
 	// Service is a service principal: "events.amazonaws.com". Source is the
 	// resource for which that service acts (aws:SourceArn), SourceAccount its

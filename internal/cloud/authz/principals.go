@@ -1,0 +1,139 @@
+package authz
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// principals is a compiled Principal or NotPrincipal element.
+//
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
+type principals struct {
+	everyone bool
+	aws      []string // ARNs, account ids, unique ids
+	services []string
+	other    []string // Federated, CanonicalUser: nobody here is one
+}
+
+// A bond says how closely a statement of a resource policy names a principal,
+// which decides what else the principal needs.
+type bond uint8
+
+const (
+	noBond bond = iota
+	// accountBond: the principal's account is named. That leaves it to the
+	// account's identity policies.
+	accountBond
+	// namedBond: everyone, or the principal's role. No identity policy is
+	// needed, but boundaries and session policies still narrow.
+	namedBond
+	// directBond: the user, the session or the service itself.
+	directBond
+)
+
+var accountID = regexp.MustCompile(`^\d{12}$`)
+
+func (c *compiler) principals(v any) *principals {
+	p := &principals{}
+	switch v := v.(type) {
+	case string:
+		if v != "*" {
+			c.fail(`Invalid principal in policy: "*" is the only principal without a kind`)
+		}
+		p.everyone = true
+	case object:
+		if len(v) == 0 {
+			c.fail("Missing required field Principal cannot be empty!")
+		}
+		for _, m := range v {
+			c.principalsOf(p, m)
+		}
+	default:
+		c.fail(syntaxText)
+	}
+	return p
+}
+
+func (c *compiler) principalsOf(p *principals, m member) {
+	for _, s := range c.texts(m.value, false) {
+		switch {
+		case m.name == "AWS" && s == "*":
+			p.everyone = true
+		case m.name == "AWS":
+			if !validPrincipal(s) {
+				c.fail(`Invalid principal in policy: "AWS":"%s"`, s)
+			}
+			p.aws = append(p.aws, s)
+		case m.name == "Service":
+			if strings.ContainsAny(s, "*?") || !strings.Contains(s, ".") {
+				c.fail(`Invalid principal in policy: "SERVICE":"%s"`, s)
+			}
+			p.services = append(p.services, s)
+		case m.name == "Federated" || m.name == "CanonicalUser":
+			p.other = append(p.other, s)
+		default:
+			c.fail(syntaxText)
+		}
+	}
+}
+
+var principalARN = regexp.MustCompile(`^arn:aws[a-z-]*:(iam|sts)::\d{12}:(root|(user|role|assumed-role|federated-user)/[\w+=,.@/-]+)$`)
+
+var uniqueID = regexp.MustCompile(`^A[A-Z]{3}[A-Z0-9]{12,28}$`)
+
+func validPrincipal(s string) bool {
+	return accountID.MatchString(s) || principalARN.MatchString(s) || uniqueID.MatchString(s)
+}
+
+// bond tells how the element names who.
+func (ps *principals) bond(who *Principal) bond {
+	best := noBond
+	if ps.everyone {
+		best = namedBond
+		if who.Type == Service || who.Type == User {
+			best = directBond
+		}
+	}
+	if who.Type == Service {
+		if slices.Contains(ps.services, who.Service) {
+			return directBond
+		}
+		return best
+	}
+	for _, s := range ps.aws {
+		switch {
+		case s == who.ARN || s == who.ID && s != who.Account:
+			return directBond
+		case who.Type == AssumedRole && (s == who.RoleARN || s == roleID(who)):
+			best = max(best, namedBond)
+		case who.Account != "" && (s == who.Account || s == "arn:aws:iam::"+who.Account+":root"):
+			best = max(best, accountBond)
+		}
+	}
+	return best
+}
+
+func roleID(who *Principal) string {
+	id, _, _ := strings.Cut(who.ID, ":")
+	return id
+}
+
+// excludes tells whether a NotPrincipal element names who in any way; for a
+// session AWS wants the session, its role and its account named, and treats
+// each name as enough to be spared only together. Naming the role or the
+// session is taken as naming both here: the difference only ever denies more.
+func (ps *principals) excludes(who *Principal) bool { return ps.bond(who) != noBond }
+
+// Principals lists the ARNs, account ids and unique ids that the policy's
+// Principal elements name, for services that check that they exist.
+func (p *Policy) Principals() []string {
+	var all []string
+	for i := range p.Statements {
+		if ps := p.Statements[i].principals; ps != nil {
+			all = append(all, ps.aws...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
