@@ -94,11 +94,13 @@ func (l listing) walk(tx *store.Tx, key func(version), common func(string)) (las
 	}
 }
 
-// next is where to go on after a key or, if it ends with the delimiter, after
-// all keys under it.
+// next is where to go on after a key or, if it is a common prefix, after all
+// keys under it: what has its only delimiter behind the prefix at its end.
 func (l listing) next(after string) string {
-	if l.delimiter != "" && strings.HasSuffix(after, l.delimiter) {
-		return store.PrefixEnd(l.bucket + "\x00" + after)
+	if rest, ok := strings.CutPrefix(after, l.prefix); ok && l.delimiter != "" {
+		if i := strings.Index(rest, l.delimiter); i >= 0 && i == len(rest)-len(l.delimiter) {
+			return store.PrefixEnd(l.bucket + "\x00" + after)
+		}
 	}
 	return l.bucket + "\x00" + after + "\x01" // after every version: those follow a NUL
 }

@@ -59,7 +59,7 @@ func (s *Service) registerObjects(api *wire.API) {
 	bind(api, "HEAD /{Bucket}/{Key+}", s.HeadObject, append(responseParams(), wire.Needs(func(_ *wire.Call, in *sdk.HeadObjectInput) []authz.Access {
 		return access(versioned("GetObject", in.VersionId), in.Bucket, in.Key)
 	}))...)
-	bind(api, "DELETE /{Bucket}/{Key+}", s.DeleteObject, wire.Status(204), wire.QueryParam("VersionId", "versionId"), wire.Header("VersionId", "X-Amz-Version-Id"), wire.Needs(func(_ *wire.Call, in *sdk.DeleteObjectInput) []authz.Access {
+	bind(api, "DELETE /{Bucket}/{Key+}", s.DeleteObject, wire.Status(204), wire.QueryParam("VersionId", "versionId"), wire.Needs(func(_ *wire.Call, in *sdk.DeleteObjectInput) []authz.Access {
 		return access(versioned("DeleteObject", in.VersionId), in.Bucket, in.Key)
 	}))
 	bind(api, "POST /{Bucket}?delete", s.DeleteObjects, wire.Payload("Delete"), wire.Root("DeleteResult"), wire.Members("Delete!", "Delete.Objects! 1..1000", "Delete.Objects[].Key! 1..1024"), wire.Needs(func(_ *wire.Call, in *sdk.DeleteObjectsInput) (all []authz.Access) {
@@ -73,7 +73,7 @@ func (s *Service) registerObjects(api *wire.API) {
 // responseParams bind what a reader may override, and the version on both sides.
 func responseParams() []wire.Option {
 	return []wire.Option{
-		wire.QueryParam("VersionId", "versionId"), wire.Header("VersionId", "X-Amz-Version-Id"), wire.QueryParam("ResponseContentType", "response-content-type"),
+		wire.QueryParam("VersionId", "versionId"), wire.QueryParam("ResponseContentType", "response-content-type"),
 		wire.QueryParam("ResponseContentDisposition", "response-content-disposition"), wire.QueryParam("ResponseCacheControl", "response-cache-control"),
 		wire.QueryParam("PartNumber", "partNumber"),
 	}

@@ -50,7 +50,7 @@ func (s *Service) registerUploads(api *wire.API) {
 	put := func(bucket, key *string) []authz.Access { return access("PutObject", bucket, key) }
 	bind(api, "POST /{Bucket}/{Key+}?uploads", s.CreateMultipartUpload, wire.Root("InitiateMultipartUploadResult"), wire.Needs(func(_ *wire.Call, in *sdk.CreateMultipartUploadInput) []authz.Access { return put(in.Bucket, in.Key) }))
 	bind(api, "PUT /{Bucket}/{Key+}?partNumber&uploadId", s.UploadPart, wire.Payload("Body"), wire.QueryParam("PartNumber", "partNumber"), wire.QueryParam("UploadId", "uploadId"), wire.Needs(func(_ *wire.Call, in *sdk.UploadPartInput) []authz.Access { return put(in.Bucket, in.Key) }))
-	bind(api, "POST /{Bucket}/{Key+}?uploadId", s.CompleteMultipartUpload, wire.Payload("MultipartUpload"), wire.Root("CompleteMultipartUploadResult"), wire.QueryParam("UploadId", "uploadId"), wire.Header("VersionId", "X-Amz-Version-Id"), wire.Needs(func(_ *wire.Call, in *sdk.CompleteMultipartUploadInput) []authz.Access { return put(in.Bucket, in.Key) }))
+	bind(api, "POST /{Bucket}/{Key+}?uploadId", s.CompleteMultipartUpload, wire.Payload("MultipartUpload"), wire.Root("CompleteMultipartUploadResult"), wire.QueryParam("UploadId", "uploadId"), wire.Needs(func(_ *wire.Call, in *sdk.CompleteMultipartUploadInput) []authz.Access { return put(in.Bucket, in.Key) }))
 	bind(api, "DELETE /{Bucket}/{Key+}?uploadId", s.AbortMultipartUpload, wire.Status(204), wire.QueryParam("UploadId", "uploadId"), wire.Needs(func(_ *wire.Call, in *sdk.AbortMultipartUploadInput) []authz.Access {
 		return access("AbortMultipartUpload", in.Bucket, in.Key)
 	}))
@@ -196,22 +196,37 @@ func (s *Service) CompleteMultipartUpload(ctx context.Context, in *sdk.CompleteM
 	return out, nil
 }
 
-// assemble joins the parts in the order given, which must rise.
-func (s *Service) assemble(ctx context.Context, wanted []types.CompletedPart, stored map[int32]part) (body []byte, etag string, err error) {
-	sums := md5.New() //nolint:gosec // see above
+// choose finds the wanted parts, whose numbers must rise.
+func choose(wanted []types.CompletedPart, stored map[int32]part) ([]part, error) {
+	var out []part
 	last := int32(0)
-	for i, w := range wanted {
+	for _, w := range wanted {
 		if w.PartNumber == nil || *w.PartNumber <= last {
-			return nil, "", fail("InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.")
+			return nil, fail("InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.")
 		}
 		last = *w.PartNumber
 		p, ok := stored[last]
 		if !ok || w.ETag != nil && *quoted(*w.ETag) != *quoted(p.Blob.MD5) {
-			return nil, "", fail("InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
+			return nil, fail("InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
 		}
-		if p.Blob.Size < minPart && i < len(wanted)-1 {
-			return nil, "", fail("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
+		out = append(out, p)
+	}
+	for _, p := range out[:len(out)-1] {
+		if p.Blob.Size < minPart {
+			return nil, fail("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
 		}
+	}
+	return out, nil
+}
+
+// assemble joins the wanted parts; the ETag is the digest of their digests.
+func (s *Service) assemble(ctx context.Context, wanted []types.CompletedPart, stored map[int32]part) (body []byte, etag string, err error) {
+	chosen, err := choose(wanted, stored)
+	if err != nil {
+		return nil, "", err
+	}
+	sums := md5.New() //nolint:gosec // see above
+	for _, p := range chosen {
 		z, err := s.unseal(ctx, p.Blob)
 		if err != nil {
 			return nil, "", err
@@ -229,7 +244,7 @@ func (s *Service) assemble(ctx context.Context, wanted []types.CompletedPart, st
 		}
 		sums.Write(raw)
 	}
-	return body, fmt.Sprintf("%x-%d", sums.Sum(nil), len(wanted)), nil
+	return body, fmt.Sprintf("%x-%d", sums.Sum(nil), len(chosen)), nil
 }
 
 // AbortMultipartUpload gives an upload up.

@@ -112,10 +112,8 @@ func mustHave(o *operation, field string) string {
 
 // match finds the operation of a REST request: the one that asks for most.
 func (m *Mux) match(service string, r *http.Request) (*operation, map[string]string) {
-	parts := strings.Split(strings.Trim(r.URL.EscapedPath(), "/"), "/")
-	if parts[0] == "" {
-		parts = parts[1:]
-	}
+	// Slashes inside and at the end of the path may belong to an S3 key.
+	parts := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
 	query := r.URL.Query()
 	var best *operation
 	var labels map[string]string
@@ -163,7 +161,8 @@ func (b *binding) matches(parts []string, query url.Values) (labels map[string]s
 			return nil, 0, false
 		}
 	}
-	return labels, score, len(parts) == len(b.path)
+	n := len(b.path)
+	return labels, score, len(parts) == n || len(parts) == n+1 && parts[n] == ""
 }
 
 // decodeREST fills in from path, query, headers and body.
