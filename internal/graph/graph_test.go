@@ -292,6 +292,24 @@ func TestWorkersBoundTheWork(t *testing.T) {
 	})
 }
 
+func TestWaitingTakesNoWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud()
+		start := time.Now()
+		waiting := &thing{c: c, id: "waiting", want: "1", ready: start.Add(10 * time.Second)}
+		var busyEnded time.Duration
+		busy := &thing{c: c, id: "busy", want: "1", takes: time.Second}
+		_, err := build(t, waiting, busy).Ensure(t.Context(), graph.Options{Workers: 1, Progress: func(p graph.Progress) {
+			if p.Phase == graph.Ended && p.Step.ID == "busy" {
+				busyEnded = time.Since(start)
+			}
+		}})
+		if err != nil || busyEnded > 2*time.Second {
+			t.Errorf("busy ended after %v: %v", busyEnded, err)
+		}
+	})
+}
+
 // Whatever the graph and the number of workers: the needed is made before the
 // needing and deleted after it, and a failure reaches exactly its dependants.
 func TestOrderHoldsForAnyGraph(t *testing.T) {

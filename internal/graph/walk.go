@@ -190,13 +190,24 @@ func (w *walk) patiently(ctx context.Context, r Resource) Step {
 			return s
 		}
 		w.tell(Retrying, s)
-		select {
-		case <-ctx.Done():
+		if !w.rest(ctx, pause) {
 			s.Err = fmt.Errorf("%w (last: %w)", context.Cause(ctx), err)
 			return s
-		case <-time.After(pause):
 		}
 		pause = min(2*pause, w.RetryMax)
+	}
+}
+
+// rest waits without keeping a worker from other resources. It reports false
+// if the context ended first.
+func (w *walk) rest(ctx context.Context, pause time.Duration) bool {
+	<-w.slots
+	defer func() { w.slots <- struct{}{} }()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(pause):
+		return true
 	}
 }
 

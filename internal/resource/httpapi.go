@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -67,6 +68,7 @@ type apiParts struct {
 	integration *types.Integration
 	routes      []types.Route
 	stage       *types.Stage
+	duplicates  []string // ids of APIs that a run made which raced with another
 }
 
 func (a *HTTPAPI) ID() string              { return "apigateway/" + a.Name }
@@ -83,7 +85,15 @@ func (a *HTTPAPI) ExecutionARN() string {
 // Find returns the API of this name and stack, or nil. Should there be several
 // (two runs that raced), it is the oldest, in every run.
 func (a *HTTPAPI) Find(ctx context.Context) (*types.Api, error) {
-	var found *types.Api
+	all, err := a.findAll(ctx)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return &all[0], nil
+}
+
+// findAll returns every API of this name and stack, the oldest first.
+func (a *HTTPAPI) findAll(ctx context.Context) (found []types.Api, err error) {
 	var token *string
 	for {
 		page, err := a.Gateway.GetApis(ctx, &apigatewayv2.GetApisInput{NextToken: token})
@@ -91,26 +101,30 @@ func (a *HTTPAPI) Find(ctx context.Context) (*types.Api, error) {
 			return nil, failed("list APIs for", a.Name, err)
 		}
 		for _, api := range page.Items {
-			if deref(api.Name) != a.Name || !a.Owner.owns(api.Tags) {
-				continue
-			}
-			if found == nil || deref(api.CreatedDate).Before(deref(found.CreatedDate)) {
-				found = &api
+			if deref(api.Name) == a.Name && a.Owner.owns(api.Tags) {
+				found = append(found, api)
 			}
 		}
 		if token = page.NextToken; deref(token) == "" {
-			return found, nil
+			break
 		}
 	}
+	slices.SortFunc(found, func(x, y types.Api) int {
+		return cmp.Or(deref(x.CreatedDate).Compare(deref(y.CreatedDate)), cmp.Compare(deref(x.ApiId), deref(y.ApiId)))
+	})
+	return found, nil
 }
 
 func (a *HTTPAPI) Observe(ctx context.Context) (graph.Observation, error) {
 	a.id, a.endpoint, a.parts = "", "", apiParts{}
-	api, err := a.Find(ctx)
-	if err != nil || api == nil {
+	all, err := a.findAll(ctx)
+	if err != nil || len(all) == 0 {
 		return graph.Observation{}, err
 	}
-	a.id, a.endpoint = deref(api.ApiId), deref(api.ApiEndpoint)
+	a.id, a.endpoint = deref(all[0].ApiId), deref(all[0].ApiEndpoint)
+	for _, api := range all[1:] {
+		a.parts.duplicates = append(a.parts.duplicates, deref(api.ApiId))
+	}
 	err = together(ctx, func(ctx context.Context) error {
 		out, err := a.Gateway.GetIntegrations(ctx, &apigatewayv2.GetIntegrationsInput{ApiId: &a.id})
 		if err == nil && len(out.Items) > 0 {
@@ -165,6 +179,9 @@ func (a *HTTPAPI) compare() (d drift) {
 	throttle := deref(s.DefaultRouteSettings)
 	d.add("Stage.ThrottlingRateLimit", fmt.Sprint(a.Rate), fmt.Sprint(deref(throttle.ThrottlingRateLimit)))
 	d.int("Stage.ThrottlingBurstLimit", int64(a.Burst), int64(deref(throttle.ThrottlingBurstLimit)))
+	for _, id := range a.parts.duplicates {
+		d.add("Duplicate."+id, "", id)
+	}
 	return d
 }
 
@@ -209,7 +226,7 @@ func (a *HTTPAPI) Update(ctx context.Context, diffs []graph.Diff) error {
 			return failed("set stage of API", a.Name, err)
 		}
 	}
-	return nil
+	return a.deleteAPIs(ctx, a.parts.duplicates)
 }
 
 func (a *HTTPAPI) putIntegration(ctx context.Context) error {
@@ -277,8 +294,18 @@ func (a *HTTPAPI) putStage(ctx context.Context) error {
 	return err
 }
 
-// Delete removes the API with its integration, routes and stage.
+// Delete removes the API, with its integration, routes and stage, and its
+// duplicates.
 func (a *HTTPAPI) Delete(ctx context.Context) error {
-	_, err := a.Gateway.DeleteApi(ctx, &apigatewayv2.DeleteApiInput{ApiId: &a.id})
-	return deleted("API "+a.Name, err)
+	return a.deleteAPIs(ctx, append(a.parts.duplicates, a.id))
+}
+
+func (a *HTTPAPI) deleteAPIs(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		_, err := a.Gateway.DeleteApi(ctx, &apigatewayv2.DeleteApiInput{ApiId: &id})
+		if err := deleted("API "+a.Name, err); err != nil {
+			return err
+		}
+	}
+	return nil
 }
