@@ -73,7 +73,7 @@ func (g *LogGroup) Create(ctx context.Context) error {
 }
 
 // isInvalidKey recognises the error of a key whose policy has not spread yet.
-// DescribeLogGroups and the key policy are both ours, so waiting can cure it.
+// The policy is ours and names this group, so waiting cures it.
 func isInvalidKey(err error) bool {
 	return hasCode(err, "InvalidParameterException") && strings.Contains(err.Error(), "KMS key")
 }
