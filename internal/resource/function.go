@@ -1,10 +1,13 @@
 package resource
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,9 +97,9 @@ func (f *Function) compare(got version) (d drift) {
 		env = got.environment.Variables
 	}
 	d.maps("Environment.", f.Environment, env)
-	for name, value := range env {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
 		if _, declared := f.Environment[name]; !declared {
-			d.add("Environment."+name, "", value)
+			d.add("Environment."+name, "", cmp.Or(env[name], "(empty)"))
 		}
 	}
 	arch := types.ArchitectureX8664 // where an endpoint leaves the default out

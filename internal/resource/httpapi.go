@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -168,8 +169,8 @@ func (a *HTTPAPI) compare() (d drift) {
 		d.add("Route."+key, target, routes[key])
 		delete(routes, key)
 	}
-	for key, got := range routes {
-		d.add("Route."+key, "", got)
+	for _, key := range slices.Sorted(maps.Keys(routes)) {
+		d.add("Route."+key, "", cmp.Or(routes[key], "(no target)")) // not declared: a way in
 	}
 	s := deref(a.parts.stage)
 	d.bool("Stage.AutoDeploy", true, deref(s.AutoDeploy))
