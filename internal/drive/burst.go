@@ -1,0 +1,163 @@
+package drive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"miniforge/internal/order"
+)
+
+// Burst is many orders placed at once.
+type Burst struct {
+	Count       int
+	Concurrency int // orders under way at once; 1 if 0
+	// Make makes the i-th order and its idempotency key.
+	Make func(i int) (order.Request, string)
+	// Wait follows each order to its end before its place is taken by the next.
+	Wait bool
+	// Tries is how often an order is tried under its key if the API does not
+	// answer or asks to slow down; 1 if 0.
+	Tries int
+	// Progress, if set, is told of each order when it is done with. Calls come
+	// one at a time.
+	Progress func(Fate)
+}
+
+// Fate is what became of one order of a burst.
+type Fate struct {
+	Index    int
+	ID       string
+	Key      string
+	Status   order.State   // as last seen; empty if the order was not accepted
+	Accept   time.Duration // of the POST
+	Complete time.Duration // from the POST to the end seen, if waited for
+	Err      error
+}
+
+// Summary is a finished burst.
+type Summary struct {
+	Fates    []Fate // in the order of their index
+	Took     time.Duration
+	Accept   Latency
+	Complete Latency
+}
+
+// Count is how many orders were last seen in a state.
+func (s Summary) Count(state order.State) int {
+	n := 0
+	for _, f := range s.Fates {
+		if f.Status == state {
+			n++
+		}
+	}
+	return n
+}
+
+// Accepted is how many orders the API took.
+func (s Summary) Accepted() int {
+	n := 0
+	for _, f := range s.Fates {
+		if f.ID != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Rate is the number of accepted orders per second.
+func (s Summary) Rate() float64 {
+	if s.Took <= 0 {
+		return 0
+	}
+	return float64(s.Accepted()) / s.Took.Seconds()
+}
+
+// Burst places orders and returns what became of each. What happens to single
+// orders is in their fates; the error is that of ctx.
+func (c *Client) Burst(ctx context.Context, b Burst) (Summary, error) {
+	if b.Make == nil || b.Count < 0 {
+		return Summary{}, fmt.Errorf("burst of %d orders: nothing to make them with", b.Count)
+	}
+	s := Summary{Fates: make([]Fate, b.Count)}
+	accept, complete := newRecorder(), newRecorder()
+	var mu sync.Mutex
+	var eg errgroup.Group
+	eg.SetLimit(max(b.Concurrency, 1))
+	start := time.Now()
+	for i := range b.Count {
+		if ctx.Err() != nil {
+			s.Fates[i] = Fate{Index: i, Err: context.Cause(ctx)}
+			continue
+		}
+		eg.Go(func() error {
+			f := c.one(ctx, b, i)
+			s.Fates[i] = f
+			mu.Lock()
+			defer mu.Unlock()
+			if f.ID != "" {
+				accept.record(f.Accept)
+			}
+			if f.Complete > 0 {
+				complete.record(f.Complete)
+			}
+			if b.Progress != nil {
+				b.Progress(f)
+			}
+			return nil
+		})
+	}
+	_ = eg.Wait() // no function fails: errors are fates
+	s.Took, s.Accept, s.Complete = time.Since(start), accept.latency(), complete.latency()
+	return s, context.Cause(ctx)
+}
+
+func (c *Client) one(ctx context.Context, b Burst, i int) Fate {
+	request, key := b.Make(i)
+	f := Fate{Index: i, Key: key}
+	start := time.Now()
+	accepted, err := c.placeAgain(ctx, request, key, max(b.Tries, 1))
+	if err != nil {
+		f.Err = err
+		return f
+	}
+	f.ID, f.Status, f.Accept = accepted.ID, accepted.Status, accepted.Took
+	if !b.Wait {
+		return f
+	}
+	v, err := c.Await(ctx, f.ID, nil)
+	if v.Status != "" {
+		f.Status = v.Status
+	}
+	if err != nil {
+		f.Err = err
+		return f
+	}
+	f.Complete = time.Since(start)
+	return f
+}
+
+// placeAgain repeats an order that was not answered. Without a key it might be
+// taken twice, so then it is tried once only.
+func (c *Client) placeAgain(ctx context.Context, r order.Request, key string, tries int) (Accepted, error) {
+	if key == "" {
+		tries = 1
+	}
+	pause := 50 * time.Millisecond
+	for try := 1; ; try++ {
+		accepted, err := c.Place(ctx, r, key)
+		if err == nil || try >= tries || !temporary(err) || ctx.Err() != nil {
+			return accepted, err
+		}
+		select {
+		case <-ctx.Done():
+			return Accepted{}, errors.Join(context.Cause(ctx), err)
+		case <-time.After(pause):
+			pause = min(2*pause, 5*time.Second)
+		}
+	}
+}

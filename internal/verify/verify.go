@@ -1,0 +1,77 @@
+// Package verify proves that a stack works: it asks each resource for the
+// properties that it should have, sends orders of its own through the system,
+// and holds what became of them to the rules of package order.
+//
+// It uses miniatures and orders of its own, and takes them away again, so it
+// may run beside real orders. It knows nothing of the target's kind.
+package verify
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"miniforge/internal/check"
+	"miniforge/internal/stack"
+)
+
+// Options tune a verification. The zero value is good.
+type Options struct {
+	// HTTP is used to place orders; http.DefaultClient if nil.
+	HTTP *http.Client
+	// Patience is how long to wait for what should happen by itself. Default:
+	// a minute, which is ample for an endpoint that is warm. On AWS a first
+	// order may take minutes.
+	Patience time.Duration
+}
+
+// Suites lists the names of all suites.
+func Suites() []string { return []string{"smoke", "integration"} }
+
+// Run is one verification of one stack.
+type Run struct {
+	stack *stack.Stack
+	o     Options
+	lab   *lab
+}
+
+// New prepares a verification; it calls nothing.
+func New(s *stack.Stack, o Options) *Run {
+	if o.HTTP == nil {
+		o.HTTP = http.DefaultClient
+	}
+	if o.Patience <= 0 {
+		o.Patience = time.Minute
+	}
+	return &Run{stack: s, o: o, lab: newLab(s, o)}
+}
+
+// Suites returns the suites of these names, all of them if none is named.
+func (r *Run) Suites(names ...string) ([]check.Suite, error) {
+	if len(names) == 0 {
+		names = Suites()
+	}
+	var suites []check.Suite
+	for _, name := range names {
+		switch name {
+		case "smoke":
+			suites = append(suites, r.smoke())
+		case "integration":
+			suites = append(suites, r.integration())
+		default:
+			return nil, fmt.Errorf("verify: no suite %q; there are %s", name, strings.Join(Suites(), ", "))
+		}
+	}
+	if len(slices.Compact(slices.Sorted(slices.Values(names)))) != len(names) {
+		return nil, fmt.Errorf("verify: a suite is named twice in %s", strings.Join(names, ", "))
+	}
+	return suites, nil
+}
+
+// Close removes the orders, the stock and the messages of this verification
+// and leaves all others as they were. Call it also after a run that was cut
+// short, with a context that is still alive.
+func (r *Run) Close(ctx context.Context) error { return r.lab.close(ctx) }
