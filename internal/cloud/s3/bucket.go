@@ -32,7 +32,7 @@ type bucket struct {
 
 func (s *Service) registerBuckets(api *wire.API) {
 	bind(api, "GET /", s.ListBuckets, wire.Root("ListAllMyBucketsResult"), wire.QueryParam("Prefix", "prefix"),
-		wire.QueryParam("MaxBuckets", "max-buckets"), wire.QueryParam("ContinuationToken", "continuation-token"),
+		wire.QueryParam("MaxBuckets", "max-buckets"), wire.QueryParam("BucketRegion", "bucket-region"), wire.QueryParam("ContinuationToken", "continuation-token"),
 		wire.Needs(func(*wire.Call, *sdk.ListBucketsInput) []authz.Access {
 			return []authz.Access{{Action: "s3:ListAllMyBuckets", Resource: "*"}}
 		}))

@@ -75,7 +75,8 @@ func responseParams() []wire.Option {
 	return []wire.Option{
 		wire.QueryParam("VersionId", "versionId"), wire.QueryParam("ResponseContentType", "response-content-type"),
 		wire.QueryParam("ResponseContentDisposition", "response-content-disposition"), wire.QueryParam("ResponseCacheControl", "response-cache-control"),
-		wire.QueryParam("PartNumber", "partNumber"),
+		wire.QueryParam("ResponseContentEncoding", "response-content-encoding"), wire.QueryParam("ResponseContentLanguage", "response-content-language"),
+		wire.QueryParam("ResponseExpires", "response-expires"), wire.QueryParam("PartNumber", "partNumber"),
 	}
 }
 
@@ -345,8 +346,8 @@ func (s *Service) GetObject(ctx context.Context, in *sdk.GetObjectInput) (*sdk.G
 	}
 	out := &sdk.GetObjectOutput{
 		ETag: head.ETag, LastModified: head.LastModified, Metadata: head.Metadata, ServerSideEncryption: head.ServerSideEncryption, SSEKMSKeyId: head.SSEKMSKeyId,
-		BucketKeyEnabled: head.BucketKeyEnabled, VersionId: head.VersionId, AcceptRanges: head.AcceptRanges, ContentEncoding: head.ContentEncoding,
-		ContentLanguage: head.ContentLanguage, ContentType: header(v, "ContentType", in.ResponseContentType),
+		BucketKeyEnabled: head.BucketKeyEnabled, VersionId: head.VersionId, AcceptRanges: head.AcceptRanges, ContentEncoding: header(v, "ContentEncoding", in.ResponseContentEncoding),
+		ContentLanguage: header(v, "ContentLanguage", in.ResponseContentLanguage), Expires: in.ResponseExpires, ContentType: header(v, "ContentType", in.ResponseContentType),
 		ContentDisposition: header(v, "ContentDisposition", in.ResponseContentDisposition), CacheControl: header(v, "CacheControl", in.ResponseCacheControl),
 	}
 	if in.Range != nil {

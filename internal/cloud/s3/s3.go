@@ -42,7 +42,7 @@ func headers(in, out reflect.Type) []wire.Option {
 	for _, t := range []reflect.Type{in, out} {
 		for i := range t.NumField() {
 			f := t.Field(i).Name
-			if t == completed && (f == "ETag" || f == "Location" || strings.HasPrefix(f, "Checksum")) {
+			if inBody[t.Name()+"."+f] || t == completed && strings.HasPrefix(f, "Checksum") {
 				continue
 			}
 			if name := headerName(f); name != "" {
@@ -56,7 +56,14 @@ func headers(in, out reflect.Type) []wire.Option {
 	return opts
 }
 
-// completed is the one answer that has in its body what others have in headers.
+// inBody are members that stand in the body, or the query, where others of
+// their name stand in headers.
+var inBody = map[string]bool{
+	"CompleteMultipartUploadOutput.ETag": true, "CompleteMultipartUploadOutput.Location": true, "ListPartsOutput.StorageClass": true,
+	"ListBucketsInput.BucketRegion": true,
+}
+
+// completed has its checksums in the body.
 var completed = reflect.TypeFor[sdk.CompleteMultipartUploadOutput]()
 
 var headerNames = map[string]string{
@@ -70,6 +77,19 @@ var headerNames = map[string]string{
 	"ContentType": "Content-Type", "ContentEncoding": "Content-Encoding", "ContentLanguage": "Content-Language", "ContentDisposition": "Content-Disposition",
 	"CacheControl": "Cache-Control", "ContentMD5": "Content-Md5", "ContentLength": "Content-Length", "ContentRange": "Content-Range", "AcceptRanges": "Accept-Ranges",
 	"Expires": "Expires", "IfMatch": "If-Match", "IfNoneMatch": "If-None-Match", "IfModifiedSince": "If-Modified-Since", "IfUnmodifiedSince": "If-Unmodified-Since",
+	"RequestPayer": "X-Amz-Request-Payer", "RequestCharged": "X-Amz-Request-Charged", "Expiration": "X-Amz-Expiration", "Restore": "X-Amz-Restore",
+	"AccessPointAlias": "X-Amz-Access-Point-Alias", "ArchiveStatus": "X-Amz-Archive-Status", "OptionalObjectAttributes": "X-Amz-Optional-Object-Attributes",
+	"AbortDate": "X-Amz-Abort-Date", "AbortRuleId": "X-Amz-Abort-Rule-Id", "ConfirmRemoveSelfBucketAccess": "X-Amz-Confirm-Remove-Self-Bucket-Access", "MFA": "X-Amz-Mfa",
+	"GrantFullControl": "X-Amz-Grant-Full-Control", "GrantRead": "X-Amz-Grant-Read", "GrantReadACP": "X-Amz-Grant-Read-Acp", "GrantWrite": "X-Amz-Grant-Write",
+	"GrantWriteACP": "X-Amz-Grant-Write-Acp", "ObjectLockMode": "X-Amz-Object-Lock-Mode", "ObjectLockRetainUntilDate": "X-Amz-Object-Lock-Retain-Until-Date",
+	"ObjectLockLegalHoldStatus": "X-Amz-Object-Lock-Legal-Hold", "BypassGovernanceRetention": "X-Amz-Bypass-Governance-Retention", "ReplicationStatus": "X-Amz-Replication-Status",
+	"WebsiteRedirectLocation": "X-Amz-Website-Redirect-Location", "WriteOffsetBytes": "X-Amz-Write-Offset-Bytes", "IfMatchLastModifiedTime": "X-Amz-If-Match-Last-Modified-Time",
+	"IfMatchSize": "X-Amz-If-Match-Size", "BucketArn": "X-Amz-Bucket-Arn", "ExpectedSourceBucketOwner": "X-Amz-Source-Expected-Bucket-Owner", "MpuObjectSize": "X-Amz-Mp-Object-Size",
+	"CopySourceIfMatch": "X-Amz-Copy-Source-If-Match", "CopySourceIfNoneMatch": "X-Amz-Copy-Source-If-None-Match", "TaggingDirective": "X-Amz-Tagging-Directive",
+	"CopySourceIfModifiedSince": "X-Amz-Copy-Source-If-Modified-Since", "CopySourceIfUnmodifiedSince": "X-Amz-Copy-Source-If-Unmodified-Since",
+	"BucketLocationType": "X-Amz-Bucket-Location-Type", "BucketLocationName": "X-Amz-Bucket-Location-Name", "BucketNamespace": "X-Amz-Bucket-Namespace",
+	"AnnotationDirective": "X-Amz-Object-Annotation-Directive", "IfMatchInitiatedTime": "X-Amz-If-Match-Initiated-Time", "ObjectLockEventHold": "X-Amz-Object-Lock-Event-Hold",
+	"ObjectLockEventHoldDurationDays": "X-Amz-Object-Lock-Event-Hold-Duration-Days", "ObjectLockEventHoldDurationYears": "X-Amz-Object-Lock-Event-Hold-Duration-Years",
 	"Range": "Range", "LastModified": "Last-Modified", "Location": "Location", "VersionId": "X-Amz-Version-Id", "ETag": "Etag",
 }
 
@@ -108,7 +128,7 @@ func (s *Service) Register(m *wire.Mux, _ *event.Queue) {
 		},
 		Flat: map[string]bool{
 			"Contents": true, "CommonPrefixes": true, "DeleteMarkers": true, "Versions": true, "Delete.Objects": true, "Deleted": true,
-			"DeleteObjectsOutput.Errors": true, "Rules": true, "Parts": true, "Uploads": true, "ChecksumAlgorithm": true,
+			"DeleteObjectsOutput.Errors": true, "Rules": true, "Parts": true, "Uploads": true, "ChecksumAlgorithm": true, "EncryptionType": true,
 		},
 		Items: map[string]string{"Buckets": "Bucket", "TagSet": "Tag", "Grants": "Grant"},
 		Statuses: map[string]int{

@@ -54,7 +54,7 @@ func (s *Service) registerUploads(api *wire.API) {
 	bind(api, "DELETE /{Bucket}/{Key+}?uploadId", s.AbortMultipartUpload, wire.Status(204), wire.QueryParam("UploadId", "uploadId"), wire.Needs(func(_ *wire.Call, in *sdk.AbortMultipartUploadInput) []authz.Access {
 		return access("AbortMultipartUpload", in.Bucket, in.Key)
 	}))
-	bind(api, "GET /{Bucket}?uploads", s.ListMultipartUploads, wire.Root("ListMultipartUploadsResult"), wire.QueryParam("Prefix", "prefix"), wire.QueryParam("KeyMarker", "key-marker"), wire.QueryParam("UploadIdMarker", "upload-id-marker"), wire.QueryParam("MaxUploads", "max-uploads"), wire.Needs(func(_ *wire.Call, in *sdk.ListMultipartUploadsInput) []authz.Access {
+	bind(api, "GET /{Bucket}?uploads", s.ListMultipartUploads, wire.Root("ListMultipartUploadsResult"), wire.QueryParam("Prefix", "prefix"), wire.QueryParam("KeyMarker", "key-marker"), wire.QueryParam("UploadIdMarker", "upload-id-marker"), wire.QueryParam("MaxUploads", "max-uploads"), wire.QueryParam("Delimiter", "delimiter"), wire.QueryParam("EncodingType", "encoding-type"), wire.Needs(func(_ *wire.Call, in *sdk.ListMultipartUploadsInput) []authz.Access {
 		return access("ListBucketMultipartUploads", in.Bucket, nil)
 	}))
 	bind(api, "GET /{Bucket}/{Key+}?uploadId", s.ListParts, wire.Root("ListPartsResult"), wire.QueryParam("UploadId", "uploadId"), wire.QueryParam("MaxParts", "max-parts"), wire.QueryParam("PartNumberMarker", "part-number-marker"), wire.Needs(func(_ *wire.Call, in *sdk.ListPartsInput) []authz.Access {

@@ -303,6 +303,9 @@ func (a *API) status(e smithy.APIError) int {
 	if own, ok := errors.AsType[*Error](e); ok && own.Status != 0 {
 		return own.Status
 	}
+	if _, denied := errors.AsType[*authz.DeniedError](e); denied && a.Protocol != JSON10 && a.Protocol != JSON11 {
+		return http.StatusForbidden
+	}
 	if s, ok := a.Statuses[e.ErrorCode()]; ok {
 		return s
 	}
@@ -319,6 +322,8 @@ func fault(e smithy.APIError) string {
 	return "Sender"
 }
 
+const sdkPath = "github.com/aws/aws-sdk-go-v2/service/"
+
 // jsonError carries the members of a modelled error (such as CancellationReasons).
 func jsonError(a *API, e smithy.APIError) []byte {
 	b := []byte(`{"__type":`)
@@ -329,8 +334,8 @@ func jsonError(a *API, e smithy.APIError) []byte {
 	}
 	b = append(b, `,"`+name+`":`...)
 	b = appendString(b, e.ErrorMessage())
-	v := reflect.Indirect(reflect.ValueOf(e))
-	if _, own := errors.AsType[*Error](e); !own && v.Kind() == reflect.Struct {
+	// Only errors that AWS models have members for the caller.
+	if v := reflect.Indirect(reflect.ValueOf(e)); v.Kind() == reflect.Struct && strings.HasPrefix(v.Type().PkgPath(), sdkPath) {
 		members := codecFor(a, false).appendStruct(nil, v, func(f fieldPlan) bool { return f.name == "Message" || f.name == "ErrorCodeOverride" })
 		if len(members) > 2 {
 			b = append(append(b, ','), members[1:len(members)-1]...)

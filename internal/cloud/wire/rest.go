@@ -178,7 +178,7 @@ func (o *operation) decodeREST(c *codec, in reflect.Value, r *http.Request, labe
 	}
 	for field, name := range b.headers {
 		if f := in.FieldByName(field); f.IsValid() && r.Header.Values(name) != nil {
-			if err := setText(f, r.Header.Get(name), field); err != nil {
+			if err := setHeader(f, strings.Join(r.Header.Values(name), ","), field); err != nil {
 				return nil, err
 			}
 		}
@@ -263,7 +263,7 @@ func (o *operation) encodeREST(c *codec, out reflect.Value, h http.Header) (stat
 	b := o.rest
 	for field, name := range b.headers {
 		if f := out.FieldByName(field); f.IsValid() && !absent(f) {
-			h.Set(name, headerText(f))
+			h.Set(name, headerText(name, f))
 		}
 	}
 	for field, prefix := range b.prefix {
@@ -328,8 +328,29 @@ func encodePayload(c *codec, b *binding, f reflect.Value, h http.Header) ([]byte
 	return c.appendJSON(nil, f), nil
 }
 
-func headerText(f reflect.Value) string {
+// setHeader sets a member from a header; a list is separated by commas.
+func setHeader(f reflect.Value, text, field string) error {
+	if f.Kind() != reflect.Slice {
+		return setText(f, text, field)
+	}
+	items := strings.Split(text, ",")
+	f.Set(reflect.MakeSlice(f.Type(), len(items), len(items)))
+	for i, item := range items {
+		if err := setText(f.Index(i), strings.TrimSpace(item), field); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isoHeader is the one header whose time is not in HTTP's format.
+const isoHeader = "X-Amz-Object-Lock-Retain-Until-Date"
+
+func headerText(name string, f reflect.Value) string {
 	if t, ok := reflect.Indirect(f).Interface().(time.Time); ok {
+		if name == isoHeader {
+			return isoTime(t)
+		}
 		return t.UTC().Format(http.TimeFormat)
 	}
 	return plainText(f)
