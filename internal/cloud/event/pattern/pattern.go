@@ -1,0 +1,199 @@
+// Package pattern matches JSON events with EventBridge's event patterns. Event
+// source mappings and SNS filter policies use the same language.
+//
+// https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html
+package pattern
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// A Pattern is a compiled pattern. It is safe for concurrent use.
+type Pattern struct{ root *node }
+
+// A node is an object of the pattern: all members must hold, and one of each
+// group of alternatives.
+type node struct {
+	members map[string]field
+	or      [][]*node // each list: at least one must hold
+}
+
+// A field is what a pattern says of one member of the event.
+type field struct {
+	inner  *node     // an object: the event's member must be one that matches
+	anyOf  []matcher // an array: one of them must hold
+	absent bool      // one of them is exists:false
+}
+
+// A matcher judges one leaf of the event: a string, json.Number, bool or nil.
+type matcher func(leaf any) bool
+
+// Match tells whether an event, a JSON document, matches.
+func (p *Pattern) Match(event []byte) (bool, error) {
+	v, err := Decode(event)
+	if err != nil {
+		return false, err
+	}
+	return p.MatchValue(v), nil
+}
+
+// Decode reads JSON as MatchValue wants it: numbers keep their digits.
+func Decode(event []byte) (any, error) {
+	d := json.NewDecoder(strings.NewReader(string(event)))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, fmt.Errorf("read event: %w", err)
+	}
+	return v, nil
+}
+
+// MatchValue matches a decoded event: see [Decode].
+func (p *Pattern) MatchValue(event any) bool { return p.root.match(event) }
+
+func (n *node) match(event any) bool {
+	// An array of objects matches if one of them does.
+	if list, ok := event.([]any); ok {
+		for _, e := range list {
+			if n.match(e) {
+				return true
+			}
+		}
+		return false
+	}
+	obj, ok := event.(map[string]any)
+	if !ok {
+		obj = nil // every member is absent, which exists:false may ask for
+	}
+	for name, f := range n.members {
+		v, present := obj[name]
+		if !f.match(v, present) {
+			return false
+		}
+	}
+	for _, group := range n.or {
+		if !oneOf(group, event) {
+			return false
+		}
+	}
+	return true
+}
+
+func oneOf(group []*node, event any) bool {
+	for _, alternative := range group {
+		if alternative.match(event) {
+			return true
+		}
+	}
+	return false
+}
+
+func (f field) match(v any, present bool) bool {
+	if f.inner != nil {
+		return f.inner.match(v)
+	}
+	if !present || isObject(v) {
+		return f.absent
+	}
+	leaves, ok := v.([]any)
+	if !ok {
+		leaves = []any{v}
+	}
+	for _, m := range f.anyOf {
+		for _, leaf := range leaves {
+			if !isObject(leaf) && m(leaf) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isObject(v any) bool {
+	_, ok := v.(map[string]any)
+	return ok
+}
+
+func exact(want any) matcher {
+	if n, ok := want.(json.Number); ok {
+		w, valid := number(n)
+		return func(leaf any) bool {
+			l, ok := leaf.(json.Number)
+			if !ok {
+				return false
+			}
+			g, numeric := number(l)
+			return l == n || valid && numeric && g.Cmp(w) == 0
+		}
+	}
+	return func(leaf any) bool { return leaf == want }
+}
+
+func text(f func(string) bool) matcher {
+	return func(leaf any) bool {
+		s, ok := leaf.(string)
+		return ok && f(s)
+	}
+}
+
+func not(any []matcher) matcher {
+	return func(leaf any) bool {
+		for _, m := range any {
+			if m(leaf) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+func cidr(p netip.Prefix) matcher {
+	return text(func(s string) bool {
+		a, err := netip.ParseAddr(s)
+		return err == nil && p.Contains(a)
+	})
+}
+
+// wildcard matches "*" with any characters; a backslash takes the next
+// character as it is.
+func wildcard(pattern string) func(string) bool {
+	var parts []string
+	var b strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		switch c := pattern[i]; {
+		case c == '\\' && i+1 < len(pattern):
+			i++
+			b.WriteByte(pattern[i])
+		case c == '*':
+			parts = append(parts, b.String())
+			b.Reset()
+		default:
+			b.WriteByte(c)
+		}
+	}
+	parts = append(parts, b.String())
+	return func(s string) bool { return glob(parts, s) }
+}
+
+// glob matches literal parts with anything between them. Taking the first
+// place of each is enough, as only the last is bound to the end.
+func glob(parts []string, s string) bool {
+	if len(parts) == 1 {
+		return s == parts[0]
+	}
+	s, ok := strings.CutPrefix(s, parts[0])
+	if !ok {
+		return false
+	}
+	for _, p := range parts[1 : len(parts)-1] {
+		i := strings.Index(s, p)
+		if i < 0 {
+			return false
+		}
+		s = s[i+len(p):]
+	}
+	return strings.HasSuffix(s, parts[len(parts)-1])
+}
