@@ -139,9 +139,9 @@ func text(f func(string) bool) matcher {
 	}
 }
 
-func not(any []matcher) matcher {
+func not(all []matcher) matcher {
 	return func(leaf any) bool {
-		for _, m := range any {
+		for _, m := range all {
 			if m(leaf) {
 				return false
 			}
