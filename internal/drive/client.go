@@ -39,7 +39,9 @@ type Answer struct {
 // Accepted is an order that the API took.
 type Accepted struct {
 	order.Receipt
-	Took time.Duration
+	// RequestID is API Gateway's id of the request, as in its access log.
+	RequestID string
+	Took      time.Duration
 }
 
 // Place places an order, under an idempotency key unless that is empty. A
@@ -57,7 +59,7 @@ func (c *Client) Place(ctx context.Context, r order.Request, key string) (Accept
 	if err != nil {
 		return Accepted{}, fmt.Errorf("place order: %w", err)
 	}
-	accepted := Accepted{Took: a.Took}
+	accepted := Accepted{Took: a.Took, RequestID: a.Header.Get("Apigw-Requestid")}
 	if err := a.decode(http.StatusAccepted, &accepted.Receipt); err != nil {
 		return Accepted{}, fmt.Errorf("place order: %w", err)
 	}
