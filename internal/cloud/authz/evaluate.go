@@ -201,3 +201,17 @@ func matchAny(patterns []pattern, s string, c Context) bool {
 	}
 	return false
 }
+
+// Matching returns the statements of p that are about a request, allowing or
+// denying. resource says that p is the policy of a resource, whose statements
+// must name the principal.
+func (p *Policy) Matching(r *Request, resource bool) []Statement {
+	var out []Statement
+	action := strings.ToLower(r.Action)
+	for i := range p.Statements {
+		if p.Statements[i].applies(r, action, resource) != noBond {
+			out = append(out, p.Statements[i])
+		}
+	}
+	return out
+}

@@ -18,8 +18,9 @@ type Policy struct {
 
 // A Statement is one compiled statement of a policy.
 type Statement struct {
-	Sid   string
-	Allow bool // Effect
+	Sid        string
+	Allow      bool // Effect
+	Start, End int  // offsets in the document
 
 	principals    *principals // nil: the element is absent
 	notPrincipals bool
@@ -57,7 +58,7 @@ func Parse(document string) (*Policy, error) {
 	p := &Policy{Version: "2008-10-17"}
 	c := compiler{}
 	var statements any
-	for _, m := range root {
+	for _, m := range root.members {
 		switch m.name {
 		case "Version":
 			p.Version = c.text(m)
@@ -97,7 +98,10 @@ const syntaxText = "Syntax errors in policy."
 
 // An object is a JSON object with its members in order; encoding/json would
 // take the last of two members of one name silently.
-type object []member
+type object struct {
+	members    []member
+	start, end int // offsets in the document
+}
 
 type member struct {
 	name  string
@@ -127,7 +131,7 @@ func decode(document string) (object, error) {
 	before := document[:min(int(d.InputOffset()), len(document))]
 	e.Line = strings.Count(before, "\n") + 1
 	e.Column = len(before) - strings.LastIndexByte(before, '\n')
-	return nil, e
+	return object{}, e
 }
 
 func value(d *json.Decoder, depth int) (any, error) {
@@ -151,7 +155,7 @@ func value(d *json.Decoder, depth int) (any, error) {
 		_, err := d.Token()
 		return list, err
 	case json.Delim('{'):
-		o := object{}
+		o := object{start: int(d.InputOffset()) - 1}
 		for d.More() {
 			k, err := d.Token()
 			if err != nil {
@@ -161,14 +165,15 @@ func value(d *json.Decoder, depth int) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			for _, m := range o {
+			for _, m := range o.members {
 				if m.name == k {
 					return o, errors.New("member twice")
 				}
 			}
-			o = append(o, member{k.(string), v})
+			o.members = append(o.members, member{k.(string), v})
 		}
 		_, err := d.Token()
+		o.end = int(d.InputOffset())
 		return o, err
 	}
 	return t, nil
@@ -220,7 +225,8 @@ func (c *compiler) texts(v any, scalars bool) []string {
 
 func (c *compiler) statement(o object) (s Statement) {
 	effect := ""
-	for _, m := range o {
+	s.Start, s.End = o.start, o.end
+	for _, m := range o.members {
 		switch m.name {
 		case "Sid":
 			s.Sid = c.text(m)
@@ -286,13 +292,13 @@ func (c *compiler) conditions(v any) (out []condition) {
 		c.fail(syntaxText)
 		return nil
 	}
-	for _, op := range o {
+	for _, op := range o.members {
 		keys, ok := op.value.(object)
 		if !ok {
 			c.fail(syntaxText)
 			continue
 		}
-		for _, k := range keys {
+		for _, k := range keys.members {
 			cond, ok := compileCondition(op.name, k.name, c.texts(k.value, true), c.variables)
 			if !ok {
 				c.fail("Invalid Condition type : %s.", op.name)

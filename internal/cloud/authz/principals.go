@@ -43,10 +43,10 @@ func (c *compiler) principals(v any) *principals {
 		}
 		p.everyone = true
 	case object:
-		if len(v) == 0 {
+		if len(v.members) == 0 {
 			c.fail("Missing required field Principal cannot be empty!")
 		}
-		for _, m := range v {
+		for _, m := range v.members {
 			c.principalsOf(p, m)
 		}
 	default:

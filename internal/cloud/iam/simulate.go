@@ -1,0 +1,272 @@
+package iam
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	sdk "github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/iam/types"
+
+	"miniforge/internal/cloud/authz"
+	"miniforge/internal/cloud/wire"
+)
+
+func (s *Service) registerSimulator(api *wire.API) {
+	common := wire.Members("ActionNames!", "ActionNames[] 3..128", "ResourceArns[] 1..2048", "ResourcePolicy 1..131072", "CallerArn 1..2048",
+		markerRule, maxRule, "ResourceOwner 1..2048", "ResourceHandlingOption 1..64", "ContextEntries[].ContextKeyName 5..256")
+	wire.Handle(api, s.SimulatePrincipalPolicy, wire.On(func(_ *wire.Call, in *sdk.SimulatePrincipalPolicyInput) []string {
+		return []string{*in.PolicySourceArn}
+	}), wire.Members("PolicySourceArn! 20..2048"), common)
+	wire.Handle(api, s.SimulateCustomPolicy, wire.Members("PolicyInputList!"), common)
+}
+
+// A simulation is what both operations of the simulator come down to.
+type simulation struct {
+	documents  []document
+	boundaries []document
+	resource   *document
+	caller     authz.Principal
+	context    authz.Keys
+	actions    []string
+	resources  []string
+}
+
+// A document is a policy with what the answer calls it.
+type document struct {
+	name   string
+	text   string
+	policy *authz.Policy
+}
+
+func documents(prefix string, texts []string, k authz.Kind) ([]document, error) {
+	var out []document
+	for i, t := range texts {
+		p, err := authz.Parse(t)
+		if err == nil {
+			err = p.Check(k)
+		}
+		if err != nil {
+			return nil, badInput(fmt.Sprintf("Invalid policy document in %s.%d: %s", prefix, i+1, err))
+		}
+		out = append(out, document{fmt.Sprintf("%s.%d", prefix, i+1), t, p})
+	}
+	return out, nil
+}
+
+// SimulatePrincipalPolicy judges actions by the policies of a user or role.
+func (s *Service) SimulatePrincipalPolicy(_ context.Context, in *sdk.SimulatePrincipalPolicyInput) (*sdk.SimulatePrincipalPolicyOutput, error) {
+	source := *in.PolicySourceArn
+	i, err := s.byARN(source)
+	if err != nil {
+		return nil, err
+	}
+	if i == nil {
+		if !strings.HasPrefix(source, "arn:aws:iam::") {
+			return nil, badInput("Invalid Entity Arn: " + source + " does not clearly define entity type and name.")
+		}
+		name := source[strings.LastIndexByte(source, '/')+1:]
+		if strings.Contains(source, ":user/") {
+			return nil, userKind.missing(name)
+		}
+		return nil, roleKind.missing(name)
+	}
+	own, err := documents("IdentityPolicy", i.policies, authz.IdentityPolicy)
+	if err != nil {
+		return nil, err
+	}
+	for n := range own {
+		own[n].name = i.sources[n]
+	}
+	boundaries := in.PermissionsBoundaryPolicyInputList
+	if len(boundaries) == 0 && i.boundary != "" {
+		boundaries = []string{i.boundary}
+	}
+	sim, err := s.simulation(in.PolicyInputList, boundaries, in.ResourcePolicy, in.ContextEntries, in.ActionNames, in.ResourceArns)
+	if err != nil {
+		return nil, err
+	}
+	sim.documents = append(own, sim.documents...)
+	caller := source
+	if in.CallerArn != nil {
+		caller = *in.CallerArn
+	}
+	if sim.caller, err = s.simulated(caller); err != nil {
+		return nil, err
+	}
+	p, err := sim.page(in.Marker, in.MaxItems)
+	return &sdk.SimulatePrincipalPolicyOutput{EvaluationResults: p.items, IsTruncated: p.truncated, Marker: p.marker}, err
+}
+
+// SimulateCustomPolicy judges actions by the policies in the request.
+func (s *Service) SimulateCustomPolicy(_ context.Context, in *sdk.SimulateCustomPolicyInput) (*sdk.SimulateCustomPolicyOutput, error) {
+	sim, err := s.simulation(in.PolicyInputList, in.PermissionsBoundaryPolicyInputList, in.ResourcePolicy, in.ContextEntries, in.ActionNames, in.ResourceArns)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case in.CallerArn != nil:
+		sim.caller, err = s.simulated(*in.CallerArn)
+	case in.ResourcePolicy != nil:
+		err = badInput("CallerArn is required when ResourcePolicy is specified.")
+	default:
+		sim.caller = authz.Principal{Type: authz.User, Account: s.Account}
+	}
+	if err != nil {
+		return nil, err
+	}
+	p, err := sim.page(in.Marker, in.MaxItems)
+	return &sdk.SimulateCustomPolicyOutput{EvaluationResults: p.items, IsTruncated: p.truncated, Marker: p.marker}, err
+}
+
+func (s *Service) simulation(policies, boundaries []string, resource *string, entries []types.ContextEntry, actions, resources []string) (sim simulation, err error) {
+	if sim.documents, err = documents("PolicyInputList", policies, authz.IdentityPolicy); err != nil {
+		return sim, err
+	}
+	if sim.boundaries, err = documents("PermissionsBoundaryPolicyInputList", boundaries, authz.IdentityPolicy); err != nil {
+		return sim, err
+	}
+	if resource != nil {
+		d, err := documents("ResourcePolicy", []string{*resource}, authz.ResourcePolicy)
+		if err != nil {
+			return sim, err
+		}
+		d[0].name = "ResourcePolicy"
+		sim.resource = &d[0]
+	}
+	sim.context = authz.Keys{}
+	for _, e := range entries {
+		sim.context[strings.ToLower(deref(e.ContextKeyName))] = e.ContextKeyValues
+	}
+	for _, a := range actions {
+		if a != "*" && !strings.Contains(a, ":") {
+			return sim, badInput("Invalid Input Action: " + a)
+		}
+	}
+	sim.actions, sim.resources = actions, resources
+	if len(resources) == 0 {
+		sim.resources = []string{"*"}
+	}
+	return sim, nil
+}
+
+// simulated is the principal that an ARN stands for.
+func (s *Service) simulated(arn string) (authz.Principal, error) {
+	p := authz.Principal{ARN: arn, Account: s.Account}
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) != 6 {
+		return p, badInput("Invalid CallerArn: " + arn)
+	}
+	p.Account = parts[4]
+	kind, rest, _ := strings.Cut(parts[5], "/")
+	switch kind {
+	case "user":
+		p.Type = authz.User
+	case "role":
+		p.Type, p.RoleARN = authz.AssumedRole, arn
+	case "assumed-role":
+		role, _, _ := strings.Cut(rest, "/")
+		p.Type, p.RoleARN = authz.AssumedRole, "arn:aws:iam::"+parts[4]+":role/"+role
+	case "root":
+		p.Type = authz.Root
+	default:
+		return p, badInput("Invalid CallerArn: " + arn)
+	}
+	return p, nil
+}
+
+// page judges each action on each resource and cuts out the page after marker.
+func (sim *simulation) page(marker *string, size *int32) (page[types.EvaluationResult], error) {
+	type pair struct{ key, action, resource string }
+	var all []pair
+	for i, a := range sim.actions {
+		for j, r := range sim.resources {
+			all = append(all, pair{fmt.Sprintf("%06d/%06d", i, j), a, r})
+		}
+	}
+	cut, err := paginate(all, func(p pair) string { return p.key }, marker, size)
+	out := page[types.EvaluationResult]{items: []types.EvaluationResult{}, truncated: cut.truncated, marker: cut.marker}
+	for _, p := range cut.items {
+		out.items = append(out.items, sim.result(p.action, p.resource))
+	}
+	return out, err
+}
+
+// A recorder is a Context that notes which keys were asked for in vain.
+type recorder struct {
+	authz.Keys
+	missing map[string]bool
+}
+
+// Lookup implements [authz.Context].
+func (r recorder) Lookup(key string) ([]string, bool) {
+	v, ok := r.Keys.Lookup(key)
+	if !ok {
+		r.missing[key] = true
+	}
+	return v, ok
+}
+
+func (sim *simulation) result(action, resource string) types.EvaluationResult {
+	rec := recorder{sim.context, map[string]bool{}}
+	r := authz.Request{Principal: &sim.caller, Action: action, Resource: resource, Context: rec}
+	for _, d := range sim.documents {
+		r.Identity = append(r.Identity, d.policy)
+	}
+	if sim.resource != nil {
+		r.Policy = sim.resource.policy
+	}
+	out := types.EvaluationResult{EvalActionName: &action, EvalResourceName: &resource, EvalDecision: types.PolicyEvaluationDecisionTypeImplicitDeny}
+	if len(sim.boundaries) > 0 {
+		r.Boundary = sim.boundaries[0].policy
+		within := authz.Evaluate(&authz.Request{Principal: r.Principal, Action: action, Resource: resource, Context: rec, Identity: []*authz.Policy{r.Boundary}})
+		out.PermissionsBoundaryDecisionDetail = &types.PermissionsBoundaryDecisionDetail{AllowedByPermissionsBoundary: within.Allowed}
+	}
+	d := authz.Evaluate(&r)
+	switch {
+	case d.Allowed:
+		out.EvalDecision = types.PolicyEvaluationDecisionTypeAllowed
+	case d.Explicit:
+		out.EvalDecision = types.PolicyEvaluationDecisionTypeExplicitDeny
+	}
+	out.MatchedStatements = sim.matched(&r, d)
+	out.MissingContextValues = slices.Sorted(maps.Keys(rec.missing))
+	return out
+}
+
+// matched names the statements that led to a decision: those that deny, or else those that allow.
+func (sim *simulation) matched(r *authz.Request, d authz.Decision) []types.Statement {
+	out := []types.Statement{}
+	if !d.Allowed && !d.Explicit {
+		return out
+	}
+	add := func(docs []document, resource bool) {
+		for _, doc := range docs {
+			for _, st := range doc.policy.Matching(r, resource) {
+				if st.Allow == d.Allowed {
+					out = append(out, types.Statement{
+						SourcePolicyId: &doc.name, SourcePolicyType: "IAM Policy", StartPosition: position(doc.text, st.Start), EndPosition: position(doc.text, st.End),
+					})
+				}
+			}
+		}
+	}
+	add(sim.documents, false)
+	if d.Explicit {
+		add(sim.boundaries, false)
+	}
+	if sim.resource != nil {
+		add([]document{*sim.resource}, true)
+	}
+	return out
+}
+
+// position is a place in a document as line and column, both from 1.
+func position(text string, offset int) *types.Position {
+	before := text[:min(offset, len(text))]
+	return &types.Position{
+		Line: int32(strings.Count(before, "\n")) + 1, Column: int32(len(before) - strings.LastIndexByte(before, '\n')),
+	}
+}
