@@ -29,6 +29,7 @@ type Principal struct {
 	RoleARN       string            `json:"role_arn,omitempty"`       // AssumedRole: the role
 	SessionPolicy []string          `json:"session_policy,omitempty"` // AssumedRole: policy documents that narrow the session
 	Tags          map[string]string `json:"tags,omitempty"`           // session tags: aws:PrincipalTag/...
+	Transitive    []string          `json:"transitive,omitempty"`     // keys of session tags that pass to further sessions
 	Issued        time.Time         `json:"issued,omitzero"`          // of temporary credentials: aws:TokenIssueTime
 
 	// Service is a service principal: "events.amazonaws.com". Source is the
