@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"miniforge/internal/check"
 )
@@ -49,14 +50,33 @@ func New(target Target, started time.Time, results []check.Result) Report {
 	for i, x := range r.Results {
 		r.Counts[string(x.Outcome)]++
 		r.OK = r.OK && x.OK()
-		if x.Claims == nil {
-			r.Results[i].Claims = []check.Claim{}
-		}
+		r.Results[i] = printable(x)
 	}
 	if r.Results == nil {
 		r.Results = []check.Result{}
 	}
 	return r
+}
+
+// printable rids a result of characters that would garble a terminal or break
+// XML: what an endpoint answered is quoted in the evidence.
+func printable(x check.Result) check.Result {
+	x.Suite, x.ID, x.Title, x.Reason = clean(x.Suite), clean(x.ID), clean(x.Title), clean(x.Reason)
+	claims := make([]check.Claim, len(x.Claims)) // never null
+	for i, c := range x.Claims {
+		claims[i] = check.Claim{What: clean(c.What), Want: clean(c.Want), Got: clean(c.Got), OK: c.OK}
+	}
+	x.Claims = claims
+	return x
+}
+
+func clean(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) && c != '\n' && c != '\t' || c == 0xFFFE || c == 0xFFFF {
+			return unicode.ReplacementChar
+		}
+		return c
+	}, strings.ToValidUTF8(s, string(unicode.ReplacementChar)))
 }
 
 // Count is how many results have an outcome.
