@@ -102,7 +102,7 @@ func (c *Client) Burst(ctx context.Context, b Burst) (Summary, error) {
 			if f.ID != "" {
 				accept.record(f.Accept)
 			}
-			if f.Complete > 0 {
+			if b.Wait && f.Err == nil {
 				complete.record(f.Complete)
 			}
 			if b.Progress != nil {

@@ -1,0 +1,161 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+)
+
+// queue is a queue that moves away what is received too often.
+type queue struct {
+	max      int // receives
+	next     int
+	messages map[string]*queued // by receipt handle, which stays the same here
+	lost     int
+}
+
+type queued struct {
+	body     string
+	receives int
+	visible  time.Time
+}
+
+var _ queueAPI = (*queue)(nil)
+
+func (q *queue) add(body string) {
+	q.next++
+	q.messages[fmt.Sprint("m", q.next)] = &queued{body: body}
+}
+
+func (q *queue) visible() (bodies []string) {
+	for _, m := range q.messages {
+		if !m.visible.After(time.Now()) {
+			bodies = append(bodies, m.body)
+		}
+	}
+	return bodies
+}
+
+func (q *queue) GetQueueUrl(context.Context, *sqs.GetQueueUrlInput, ...func(*sqs.Options)) (*sqs.GetQueueUrlOutput, error) {
+	return &sqs.GetQueueUrlOutput{QueueUrl: aws.String("http://queue")}, nil
+}
+
+func (q *queue) GetQueueAttributes(context.Context, *sqs.GetQueueAttributesInput, ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error) {
+	policy := fmt.Sprintf(`{"deadLetterTargetArn":"arn","maxReceiveCount":"%d"}`, q.max)
+	return &sqs.GetQueueAttributesOutput{Attributes: map[string]string{"RedrivePolicy": policy}}, nil
+}
+
+func (q *queue) ReceiveMessage(_ context.Context, in *sqs.ReceiveMessageInput, _ ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
+	out := &sqs.ReceiveMessageOutput{}
+	for id, m := range q.messages {
+		if m.visible.After(time.Now()) || len(out.Messages) == int(in.MaxNumberOfMessages) {
+			continue
+		}
+		if m.receives++; m.receives > q.max {
+			delete(q.messages, id)
+			q.lost++
+			continue
+		}
+		m.visible = time.Now().Add(time.Duration(in.VisibilityTimeout) * time.Second)
+		out.Messages = append(out.Messages, types.Message{
+			MessageId: &id, ReceiptHandle: &id, Body: &m.body,
+			Attributes: map[string]string{"ApproximateReceiveCount": strconv.Itoa(m.receives)},
+		})
+	}
+	return out, nil
+}
+
+func (q *queue) SendMessage(_ context.Context, in *sqs.SendMessageInput, _ ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
+	q.add(*in.MessageBody)
+	return &sqs.SendMessageOutput{}, nil
+}
+
+func (q *queue) DeleteMessage(_ context.Context, in *sqs.DeleteMessageInput, _ ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error) {
+	delete(q.messages, *in.ReceiptHandle)
+	return &sqs.DeleteMessageOutput{}, nil
+}
+
+func (q *queue) ChangeMessageVisibility(_ context.Context, in *sqs.ChangeMessageVisibilityInput, _ ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error) {
+	q.messages[*in.ReceiptHandle].visible = time.Now().Add(time.Duration(in.VisibilityTimeout) * time.Second)
+	return &sqs.ChangeMessageVisibilityOutput{}, nil
+}
+
+func about(id string) string { return `{"order_id":"` + id + `"}` }
+
+// TestOthersKeepTheirMessages verifies again and again on one queue, which
+// counts how often each message was received.
+func TestOthersKeepTheirMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{max: 3, messages: map[string]*queued{}}
+		for i := range 25 {
+			q.add(about(fmt.Sprint("ord_other", i)))
+		}
+		q.add("not even JSON")
+		for run := range 10 {
+			mine := fmt.Sprint("ord_mine", run)
+			q.add(about(mine))
+			m := newMailbox(q, "notifications")
+			if err := m.discard(t.Context(), mine, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := len(q.visible()); got != 26 || q.lost > 0 {
+				t.Fatalf("after run %d: %d messages to be seen, %d lost", run, got, q.lost)
+			}
+		}
+	})
+}
+
+func TestMessagesReappearIfNobodyClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{max: 3, messages: map[string]*queued{}}
+		q.add(about("ord_other"))
+		m := newMailbox(q, "notifications")
+		if _, err := m.find(t.Context(), "ord_mine", time.Second); err == nil {
+			t.Error("found a message that is not there")
+		}
+		if len(q.visible()) != 0 {
+			t.Error("a message was received and is still to be seen")
+		}
+		time.Sleep(hidden)
+		if len(q.visible()) != 1 {
+			t.Error("the message did not reappear")
+		}
+	})
+}
+
+func TestMessageThatComesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{max: 3, messages: map[string]*queued{}}
+		m := newMailbox(q, "notifications")
+		go func() {
+			time.Sleep(10 * time.Second)
+			m.mu.Lock() // the fake is not made for two users
+			defer m.mu.Unlock()
+			q.add(about("ord_mine"))
+		}()
+		letters, err := m.find(t.Context(), "ord_mine", time.Minute)
+		if err != nil || len(letters) != 1 || letters[0].Body != about("ord_mine") {
+			t.Errorf("%v, %v", letters, err)
+		}
+	})
+}
+
+func TestMaxReceives(t *testing.T) {
+	for policy, want := range map[string]int{
+		"": 0, "{": 0, `{"maxReceiveCount":5}`: 5, `{"maxReceiveCount":"7"}`: 7, `{"maxReceiveCount":"many"}`: 0, `{}`: 0,
+	} {
+		if got := maxReceives(policy); got != want {
+			t.Errorf("%s: %d, want %d", policy, got, want)
+		}
+	}
+}
