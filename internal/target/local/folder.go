@@ -22,13 +22,12 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"miniforge/internal/cloud"
 )
 
 // DefaultPort is the port of a new cloud, if it is free.
 const DefaultPort = 4566
-
-// HealthPath answers 200 without a signature as soon as a cloud serves.
-const HealthPath = "/_miniforge/health"
 
 var (
 	// ErrNeverStarted means that the folder has had no cloud (or was reset).
@@ -175,7 +174,7 @@ func (f Folder) Running(ctx context.Context) (State, error) {
 func (s State) health(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Endpoint+HealthPath, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Endpoint+cloud.HealthPath, nil)
 	if err != nil {
 		return fmt.Errorf("ask cloud for its health: %w", err)
 	}

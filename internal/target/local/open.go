@@ -2,17 +2,22 @@ package local
 
 import (
 	"context"
-	"errors"
-	"net"
+
+	"miniforge/internal/cloud"
 )
 
-// server is what Serve asks of a cloud.
-type server interface {
-	Serve(context.Context, net.Listener) error
-	Close() error
-}
-
 // open opens the folder's cloud. The state it returns has the identity alone.
-func open(_ context.Context, _ Folder, _ Options, _ string) (server, State, error) {
-	return nil, State{}, errors.New("this build has no embedded cloud")
+func open(ctx context.Context, f Folder, o Options, endpoint string) (*cloud.Cloud, State, error) {
+	dir := f.Data()
+	if o.Ephemeral {
+		dir = ""
+	}
+	c, err := cloud.New(ctx, cloud.Options{
+		Dir: dir, Account: o.Account, Region: o.Region, Endpoint: endpoint, Version: o.Version, Logger: o.Logger,
+		RootAccessKeyID: o.RootAccessKeyID, RootSecretAccessKey: o.RootSecretAccessKey,
+	})
+	if err != nil {
+		return nil, State{}, err
+	}
+	return c, State{Account: c.Account, Region: c.Region, AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey}, nil
 }

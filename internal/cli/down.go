@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	tagging "github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
+	tagtypes "github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi/types"
+	"github.com/spf13/cobra"
+
+	"miniforge/internal/graph"
+	"miniforge/internal/resource"
+	"miniforge/internal/stack"
+	"miniforge/internal/target"
+	"miniforge/internal/target/local"
+	"miniforge/internal/ui"
+)
+
+func (a *app) downCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "down",
+		Short: "Delete everything that up made, and prove that nothing is left",
+		Long: `Deletes the stack's resources in the reverse order of their dependencies, then looks for
+leftovers by name, by tag and by path. Exit code 6 means that something is left; it is
+listed. What AWS keeps on purpose, such as keys pending deletion, is listed apart.`,
+		Args: args(cobra.NoArgs),
+		RunE: a.result(func(ctx context.Context, _ []string) (Result, error) { return a.down(ctx) }),
+	}
+}
+
+func (a *app) down(ctx context.Context) (Result, error) {
+	began := time.Now()
+	r := downResult{Stack: a.name, Left: []stack.Leftover{}, Kept: []stack.Kept{}, Unproven: []string{}, Steps: []graph.Step{}}
+	t, s, err := a.stack(ctx, target.StartKnown)
+	if errors.Is(err, local.ErrNeverStarted) {
+		return r, nil // without a cloud there is no stack
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Place = placeOf(t)
+	lock, err := a.lock(t, "down")
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock() //nolint:errcheck // the process's end unlocks as well
+	if err := a.destroy(ctx, t, s, &r); err != nil {
+		return r, err
+	}
+	r.Took = time.Since(began)
+	if len(r.Left) > 0 {
+		return r, fail(exitLeft, "repeat miniforge down; what stays must be removed by hand", fmt.Errorf("%d resources of stack %s are left", len(r.Left), a.name))
+	}
+	r.CloudStopped, err = a.leave(ctx, t)
+	return r, err
+}
+
+// destroy deletes what there is, after asking, and sweeps.
+func (a *app) destroy(ctx context.Context, t *target.Target, s *stack.Stack, r *downResult) error {
+	g, err := s.Graph()
+	if err != nil {
+		return err
+	}
+	found, err := g.Inspect(ctx, a.walk(g, looking))
+	if err != nil {
+		return err
+	}
+	count := 0
+	for _, step := range found {
+		if step.Action != graph.Create && step.Action != graph.Foreign {
+			count++
+		}
+	}
+	if count > 0 {
+		if err := a.confirm(ctx, fmt.Sprintf("Delete stack %s, %d resources in %s", a.name, count, place(t))); err != nil {
+			return err
+		}
+		if r.Steps, err = g.Destroy(ctx, a.walk(g, "Deleting stack "+a.name)); err != nil {
+			return err
+		}
+	}
+	p := a.show()
+	p.Title("Looking for leftovers", 0)
+	p.Start("sweep")
+	left, err := s.Sweep(ctx)
+	if err != nil {
+		return fmt.Errorf("look for leftovers: %w", err)
+	}
+	p.End("sweep", ui.Unchanged, fmt.Sprintf("%d left", len(left.Left)))
+	r.Left, r.Kept, r.Unproven = left.Left, left.Kept, left.Unproven
+	return nil
+}
+
+// leave stops a local cloud that was started for a stack, once it has none.
+func (a *app) leave(ctx context.Context, t *target.Target) (bool, error) {
+	if t.Kind != target.Local || !t.Local.Auto {
+		return false, nil
+	}
+	client := tagging.NewFromConfig(t.Config)
+	used, err := client.GetResources(ctx, &tagging.GetResourcesInput{
+		TagFilters: []tagtypes.TagFilter{{Key: aws.String(resource.StackTag)}}, ResourcesPerPage: aws.Int32(100),
+	})
+	if err != nil {
+		return false, fmt.Errorf("look for other stacks: %w", err)
+	}
+	for _, m := range used.ResourceTagMappingList {
+		for _, tag := range m.Tags {
+			if aws.ToString(tag.Key) == resource.StackTag && aws.ToString(tag.Value) != a.name {
+				return false, nil
+			}
+		}
+	}
+	folder, err := a.folder()
+	if err != nil {
+		return false, err
+	}
+	return folder.Stop(ctx)
+}
+
+type downResult struct {
+	Stack string `json:"stack"`
+	Place
+	Steps        []graph.Step     `json:"steps"`
+	Left         []stack.Leftover `json:"left"`
+	Kept         []stack.Kept     `json:"kept"`
+	Unproven     []string         `json:"unproven"`
+	CloudStopped bool             `json:"cloud_stopped"`
+	Took         time.Duration    `json:"took_ns"`
+}
+
+// Text implements Result.
+func (r downResult) Text(p *ui.Page) {
+	changed := make([]graph.Step, 0, len(r.Steps))
+	for _, s := range r.Steps {
+		if s.Changed() || s.Err != nil {
+			changed = append(changed, s)
+		}
+	}
+	p.Line(p.Bold("Stack "+r.Stack+":"), counts(changed, past), p.Dim("in "+ui.Duration(r.Took)))
+	if len(r.Left) == 0 && r.Took > 0 {
+		p.Line(p.Good("Nothing is left."))
+	}
+	for _, l := range r.Left {
+		p.Line(p.Bad("left"), ui.Clean(l.ID), p.Dim("found "+l.Found))
+	}
+	for _, k := range r.Kept {
+		line := "kept by AWS: " + ui.Clean(k.ARN) + ", " + k.Reason
+		if !k.Until.IsZero() {
+			line += " until " + k.Until.Format(time.DateOnly)
+		}
+		p.Line(p.Dim(line))
+	}
+	for _, u := range r.Unproven {
+		p.Line(p.Warn("not looked at:"), ui.Clean(u))
+	}
+	if r.CloudStopped {
+		p.Line("The local cloud has stopped.")
+	}
+}

@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"miniforge/internal/artifact"
+	"miniforge/internal/drive"
+	"miniforge/internal/graph"
+	"miniforge/internal/order"
+	"miniforge/internal/stack"
+	"miniforge/internal/target"
+	"miniforge/internal/ui"
+)
+
+type upOptions struct {
+	plan, wait, replace bool
+	source              string
+}
+
+func (a *app) upCommand() *cobra.Command {
+	var o upOptions
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Create or repair every resource, and put the stock on the shelf",
+		Long: `Packages the functions and makes every resource exist as declared, in the order of
+their dependencies and in parallel where that allows. What already is as declared is
+left alone: a second run changes nothing. A run that was killed may be repeated.`,
+		Args: args(cobra.NoArgs),
+		RunE: a.result(func(ctx context.Context, _ []string) (Result, error) { return a.up(ctx, o) }),
+	}
+	f := c.Flags()
+	f.BoolVar(&o.plan, "plan", false, "say what would be changed, and change nothing")
+	f.BoolVar(&o.wait, "wait", false, "wait until the API answers with the function behind it")
+	f.BoolVar(&o.replace, "replace", false, "delete and recreate what cannot be changed in place; its data is lost")
+	f.StringVar(&o.source, "source", "", "checkout with the functions' sources (default: the one around the working directory)")
+	return c
+}
+
+func (a *app) up(ctx context.Context, o upOptions) (Result, error) {
+	began := time.Now()
+	t, err := a.open(ctx, target.StartAlways)
+	if err != nil {
+		return nil, err
+	}
+	if !o.plan {
+		lock, err := a.lock(t, "up")
+		if err != nil {
+			return nil, err
+		}
+		defer lock.Unlock() //nolint:errcheck // the process's end unlocks as well
+	}
+	packages, err := a.build(ctx, t, o.source)
+	if err != nil {
+		return nil, err
+	}
+	so := stack.Options{Names: a.names(t), Architecture: t.Architecture, Packages: map[string][]byte{}}
+	for _, p := range packages {
+		if so.Packages[p.Function], err = p.Bytes(); err != nil {
+			return nil, err
+		}
+	}
+	s, err := stack.New(t.Config, so)
+	if err != nil {
+		return nil, err
+	}
+	r := upResult{Stack: a.name, Place: placeOf(t), Plan: o.plan}
+	if o.plan {
+		err = a.planUp(ctx, s, &r)
+	} else {
+		err = a.ensure(ctx, s, t, o, &r)
+	}
+	r.Took = time.Since(began)
+	return r, err
+}
+
+func (a *app) planUp(ctx context.Context, s *stack.Stack, r *upResult) error {
+	g, err := s.Graph()
+	if err != nil {
+		return err
+	}
+	r.Steps, err = g.Inspect(ctx, a.walk(g, looking))
+	return err
+}
+
+func (a *app) ensure(ctx context.Context, s *stack.Stack, t *target.Target, o upOptions, r *upResult) error {
+	g, err := s.Graph()
+	if err != nil {
+		return err
+	}
+	walk := a.walk(g, "Creating stack "+a.name)
+	walk.Replace = o.replace
+	if r.Steps, err = g.Ensure(ctx, walk); err != nil {
+		return err
+	}
+	if r.Seeded, err = s.Seed(ctx); err != nil {
+		return err
+	}
+	if r.API, err = s.Endpoint(ctx); err != nil || !o.wait {
+		return err
+	}
+	return a.awaitAPI(ctx, &drive.Client{URL: r.API, HTTP: t.HTTP})
+}
+
+// awaitAPI asks for an order that does not exist until the function says so:
+// then the API, its permission, the function and its table work together.
+func (a *app) awaitAPI(ctx context.Context, c *drive.Client) error {
+	p := a.show()
+	p.Title("Waiting for the API", 1)
+	p.Start("api")
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		_, err := c.Get(ctx, order.NewID(time.Now()))
+		if problem, is := errors.AsType[*order.Problem](err); is && problem.Status == 404 {
+			p.End("api", ui.Changed, "answers")
+			return nil
+		}
+		if err != nil {
+			p.Note("api", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the API: %w", errors.Join(err, context.Cause(ctx)))
+		case <-time.After(pause):
+		}
+	}
+}
+
+// build makes the functions' archives for the target's platform.
+func (a *app) build(ctx context.Context, t *target.Target, source string) ([]artifact.Package, error) {
+	folder, err := a.folder()
+	if err != nil {
+		return nil, err
+	}
+	out := filepath.Join(folder.Cache("functions"), t.GOOS+"-"+t.GOARCH)
+	return a.buildInto(ctx, artifact.Options{Source: source, Out: out, GOOS: t.GOOS, GOARCH: t.GOARCH})
+}
+
+func (a *app) buildInto(ctx context.Context, o artifact.Options) (_ []artifact.Package, err error) {
+	if o.Source == "" {
+		o.Source = a.env.Getenv("MINIFORGE_SOURCE")
+	}
+	if o.Source == "" {
+		o.Source = a.env.Dir
+	}
+	if o.Source, err = artifact.FindSource(o.Source); err != nil {
+		return nil, err
+	}
+	p := a.show()
+	p.Title("Packaging the functions", len(artifact.Functions()))
+	o.Progress = func(e artifact.Event) {
+		id := "function/" + e.Function
+		switch {
+		case !e.Done:
+			p.Start(id)
+		case e.Cached:
+			p.End(id, ui.Unchanged, "unchanged")
+		default:
+			p.End(id, ui.Changed, "built")
+		}
+	}
+	return artifact.Build(ctx, o)
+}
+
+type upResult struct {
+	Stack string `json:"stack"`
+	Place
+	Plan   bool          `json:"plan"`
+	Steps  []graph.Step  `json:"steps"`
+	Seeded int           `json:"seeded"`
+	API    string        `json:"api,omitempty"`
+	Took   time.Duration `json:"took_ns"`
+}
+
+// Text implements Result.
+func (r upResult) Text(p *ui.Page) {
+	if r.Plan {
+		printSteps(p, r.Steps, false)
+		p.Line(p.Bold("Plan for "+r.Stack+":"), counts(r.Steps, planned))
+		return
+	}
+	p.Line(p.Bold("Stack "+r.Stack+":"), counts(r.Steps, past), p.Dim("in "+ui.Duration(r.Took)))
+	if r.API == "" {
+		return
+	}
+	p.Line("API:", p.Bold(r.API))
+	p.Line()
+	p.Line(p.Dim("next:"))
+	name := ""
+	if r.Stack != stack.DefaultName {
+		name = " --name " + r.Stack
+	}
+	p.Line("  miniforge order submit --item MF-DRAGON-01 --watch" + name)
+	p.Line("  miniforge verify" + name)
+	p.Line("  miniforge down" + name)
+}
