@@ -1,0 +1,382 @@
+package sqs
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/google/uuid"
+
+	"miniforge/internal/cloud/store"
+	"miniforge/internal/cloud/wire"
+)
+
+// ReceiveMessage hands out up to ten messages, waiting for the first if asked.
+func (s *Service) ReceiveMessage(ctx context.Context, in *sdk.ReceiveMessageInput) (*sdk.ReceiveMessageOutput, error) {
+	key, err := place(ctx, in.QueueUrl)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case in.MaxNumberOfMessages < 0 || in.MaxNumberOfMessages > 10:
+		return nil, invalidParameter(fmt.Sprintf("Value %d for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10, if provided.", in.MaxNumberOfMessages))
+	case in.WaitTimeSeconds < 0 || in.WaitTimeSeconds > 20:
+		return nil, invalidParameter(fmt.Sprintf("Value %d for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.", in.WaitTimeSeconds))
+	case in.VisibilityTimeout < 0 || in.VisibilityTimeout > 43200:
+		return nil, invalidParameter(fmt.Sprintf("Value %d for parameter VisibilityTimeout is invalid. Reason: Must be >= 0 and <= 43200, if provided.", in.VisibilityTimeout))
+	}
+	q, err := s.queue(key)
+	if err != nil {
+		return nil, err
+	}
+	wait := q.seconds("ReceiveMessageWaitTimeSeconds")
+	if in.WaitTimeSeconds > 0 {
+		wait = time.Duration(in.WaitTimeSeconds) * time.Second
+	}
+	// Subscribed before looking: what is sent in between wakes us.
+	wake, cancel := s.Signals.Subscribe(s.arn(key))
+	defer cancel()
+	deadline := time.Now().Add(wait)
+	for {
+		got, next, err := s.take(ctx, key, in)
+		if err != nil || len(got) > 0 || !time.Now().Before(deadline) {
+			if err != nil {
+				return nil, err
+			}
+			return s.hand(ctx, got, in)
+		}
+		until := deadline
+		if !next.IsZero() && next.Before(until) {
+			until = next
+		}
+		timer := time.NewTimer(time.Until(until))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		case <-wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// take makes messages invisible for the caller, in one transaction if there
+// are any. next is when one that is hidden now becomes visible.
+func (s *Service) take(ctx context.Context, key string, in *sdk.ReceiveMessageInput) (got []message, next time.Time, err error) {
+	found := false
+	err = s.DB.View(func(tx *store.Tx) error {
+		q, err := load(tx, key)
+		if err != nil {
+			return err
+		}
+		ids, at, err := visible(tx, key, q, 1, time.Now())
+		found, next = len(ids) > 0, at
+		return err
+	})
+	if err != nil || !found {
+		return nil, next, err
+	}
+	err = s.DB.Update(ctx, func(tx *store.Tx) error {
+		got = nil
+		q, err := load(tx, key)
+		if err != nil {
+			return err
+		}
+		now := time.Now().UTC()
+		ids, at, err := visible(tx, key, q, max(1, int(in.MaxNumberOfMessages)), now)
+		if err != nil {
+			return err
+		}
+		next = at
+		for _, id := range ids {
+			m, err := s.receive(tx, key, q, id, in.VisibilityTimeout, now)
+			if err != nil {
+				return err
+			}
+			if m != nil {
+				got = append(got, *m)
+			}
+		}
+		return nil
+	})
+	return got, next, err
+}
+
+// visible lists up to n messages that can be received now, in order. Of a
+// message group of a FIFO queue nothing is handed out while one is in flight.
+func visible(tx *store.Tx, key string, q queue, n int, now time.Time) (ids []string, next time.Time, err error) {
+	blocked := map[string]bool{}
+	for r, err := range slots.Prefix(tx, key+"\x00") {
+		if err != nil {
+			return nil, next, err
+		}
+		v := r.Value
+		switch {
+		case v.Visible.After(now):
+			blocked[v.Group] = true
+			if next.IsZero() || v.Visible.Before(next) {
+				next = v.Visible
+			}
+			if !q.fifo() {
+				return ids, next, nil // in order of time: all that follow are hidden too
+			}
+		case q.fifo() && blocked[v.Group]:
+		default:
+			if ids = append(ids, v.ID); len(ids) == n {
+				return ids, next, nil
+			}
+		}
+	}
+	return ids, next, nil
+}
+
+// receive marks one message as received, or moves it to the dead-letter queue
+// when it was received often enough, or drops it when it is too old: then
+// there is none.
+func (s *Service) receive(tx *store.Tx, key string, q queue, id string, visibility int32, now time.Time) (*message, error) {
+	m, ok, err := messages.Get(tx, rowKey(key, id))
+	if err != nil || !ok {
+		return nil, err
+	}
+	if q.expired(m, now) {
+		return nil, drop(tx, key, q.fifo(), m)
+	}
+	if r, ok := q.redrive(); ok && m.Receives >= int(r.Max) {
+		target, _ := keyOfARN(r.Target)
+		if dlq, found, err := queues.Get(tx, target); err != nil || found {
+			if err != nil {
+				return nil, err
+			}
+			return nil, s.transfer(tx, key, target, s.arn(key), q, &dlq, m, now)
+		}
+	}
+	old := m
+	hide := q.seconds("VisibilityTimeout")
+	if visibility > 0 {
+		hide = time.Duration(visibility) * time.Second
+	}
+	if m.Receives++; m.First.IsZero() {
+		m.First = now
+	}
+	m.Visible, m.Receipt = now.Add(hide), uuid.NewString()
+	return &m, put(tx, key, q.fifo(), m, &old)
+}
+
+// transfer moves a message to another queue as it is: id and body stay, as does
+// its seal. source is what it will name as its DeadLetterQueueSourceArn.
+func (s *Service) transfer(tx *store.Tx, from, to, source string, q queue, target *queue, m message, now time.Time) error {
+	if err := drop(tx, from, q.fifo(), m); err != nil {
+		return err
+	}
+	m.Source, m.Visible, m.Receipt = source, now, ""
+	if target.fifo() {
+		target.Sequence++
+		m.Sequence = target.Sequence
+		if err := queues.Put(tx, to, *target); err != nil {
+			return err
+		}
+	}
+	tx.OnCommit(func() { s.Signals.Notify(s.arn(to)) })
+	return put(tx, to, target.fifo(), m, nil)
+}
+
+// hand opens received messages for the caller. When KMS refuses, they become
+// visible again after their time-out, as on AWS.
+func (s *Service) hand(ctx context.Context, got []message, in *sdk.ReceiveMessageInput) (*sdk.ReceiveMessageOutput, error) {
+	out := &sdk.ReceiveMessageOutput{}
+	var system []string
+	for _, n := range in.AttributeNames {
+		system = append(system, string(n))
+	}
+	for _, n := range in.MessageSystemAttributeNames {
+		system = append(system, string(n))
+	}
+	for _, m := range got {
+		c, err := s.open(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		x := types.Message{
+			MessageId: &m.ID, Body: &c.Body, MD5OfBody: new(md5Hex(c.Body)), ReceiptHandle: new(handle(m)),
+			MessageAttributes: wanted(c.Attributes, in.MessageAttributeNames), Attributes: systemAttributes(m, c, system),
+		}
+		x.MD5OfMessageAttributes = md5OfAttributes(x.MessageAttributes)
+		out.Messages = append(out.Messages, x)
+	}
+	return out, nil
+}
+
+func systemAttributes(m message, c content, names []string) map[string]string {
+	all := map[string]string{
+		"SenderId": m.Sender, "SentTimestamp": millis(m.Sent), "ApproximateReceiveCount": strconv.Itoa(m.Receives), "ApproximateFirstReceiveTimestamp": millis(m.First),
+	}
+	for name, v := range map[string]string{traceHeader: c.Trace, "MessageGroupId": m.Group, "MessageDeduplicationId": m.Dedup, "DeadLetterQueueSourceArn": m.Source} {
+		if v != "" {
+			all[name] = v
+		}
+	}
+	if m.Sequence > 0 {
+		all["SequenceNumber"] = fmt.Sprintf("%020d", m.Sequence)
+	}
+	out := map[string]string{}
+	for name, v := range all {
+		if slices.Contains(names, "All") || slices.Contains(names, name) {
+			out[name] = v
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+func millis(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
+
+// handle is what a receiver deletes the message by: it names this receive.
+func handle(m message) string {
+	return base64.StdEncoding.EncodeToString([]byte(m.ID + " " + m.Receipt))
+}
+
+func parseHandle(h *string) (id, receipt string, err error) {
+	b, err := base64.StdEncoding.DecodeString(*h)
+	id, receipt, ok := strings.Cut(string(b), " ")
+	if err != nil || !ok || uuid.Validate(id) != nil || uuid.Validate(receipt) != nil {
+		return "", "", &types.ReceiptHandleIsInvalid{Message: new(`The input receipt handle "` + *h + `" is not a valid receipt handle.`)}
+	}
+	return id, receipt, nil
+}
+
+// DeleteMessage deletes a received message. Deleting it again, or by the
+// handle of an earlier receive, is accepted without effect.
+func (s *Service) DeleteMessage(ctx context.Context, in *sdk.DeleteMessageInput) (*sdk.DeleteMessageOutput, error) {
+	key, err := place(ctx, in.QueueUrl)
+	if err != nil {
+		return nil, err
+	}
+	return &sdk.DeleteMessageOutput{}, s.DB.Update(ctx, func(tx *store.Tx) error { return s.remove(tx, key, in.ReceiptHandle) })
+}
+
+func (s *Service) remove(tx *store.Tx, key string, receiptHandle *string) error {
+	q, err := load(tx, key)
+	if err != nil {
+		return err
+	}
+	id, receipt, err := parseHandle(receiptHandle)
+	if err != nil {
+		return err
+	}
+	m, ok, err := messages.Get(tx, rowKey(key, id))
+	if err != nil || !ok || m.Receipt != receipt {
+		return err
+	}
+	tx.OnCommit(func() { s.Signals.Notify(s.arn(key)) }) // the next of a FIFO group
+	return drop(tx, key, q.fifo(), m)
+}
+
+// DeleteMessageBatch deletes up to ten messages.
+func (s *Service) DeleteMessageBatch(ctx context.Context, in *sdk.DeleteMessageBatchInput) (*sdk.DeleteMessageBatchOutput, error) {
+	var ids []*string
+	for _, e := range in.Entries {
+		ids = append(ids, e.Id)
+	}
+	out := &sdk.DeleteMessageBatchOutput{Successful: []types.DeleteMessageBatchResultEntry{}, Failed: []types.BatchResultErrorEntry{}}
+	var err error
+	out.Failed, err = s.each(ctx, in.QueueUrl, ids, func(tx *store.Tx, key string, i int) error {
+		if in.Entries[i].ReceiptHandle == nil {
+			return wire.Errorf("MissingParameter", "The request must contain the parameter ReceiptHandle.")
+		}
+		return s.remove(tx, key, in.Entries[i].ReceiptHandle)
+	}, func(id *string) { out.Successful = append(out.Successful, types.DeleteMessageBatchResultEntry{Id: id}) })
+	return out, err
+}
+
+// each does one thing for every entry of a batch, in one transaction.
+func (s *Service) each(ctx context.Context, url *string, ids []*string, do func(*store.Tx, string, int) error, done func(*string)) ([]types.BatchResultErrorEntry, error) {
+	key, err := place(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkBatch(ids); err != nil {
+		return nil, err
+	}
+	bad := []types.BatchResultErrorEntry{}
+	return bad, s.DB.Update(ctx, func(tx *store.Tx) error {
+		if _, err := load(tx, key); err != nil {
+			return err
+		}
+		for i, id := range ids {
+			if err := do(tx, key, i); err != nil {
+				if bad, err = failed(bad, id, err); err != nil {
+					return err
+				}
+				continue
+			}
+			done(id)
+		}
+		return nil
+	})
+}
+
+// ChangeMessageVisibility hides a received message for a new time from now on;
+// 0 makes it visible at once.
+func (s *Service) ChangeMessageVisibility(ctx context.Context, in *sdk.ChangeMessageVisibilityInput) (*sdk.ChangeMessageVisibilityOutput, error) {
+	key, err := place(ctx, in.QueueUrl)
+	if err != nil {
+		return nil, err
+	}
+	return &sdk.ChangeMessageVisibilityOutput{}, s.DB.Update(ctx, func(tx *store.Tx) error { return s.rehide(tx, key, in.ReceiptHandle, in.VisibilityTimeout) })
+}
+
+func (s *Service) rehide(tx *store.Tx, key string, receiptHandle *string, seconds int32) error {
+	if seconds < 0 || seconds > 43200 {
+		return invalidParameter(fmt.Sprintf("Value %d for parameter VisibilityTimeout is invalid. Reason: VisibilityTimeout must be an integer between 0 and 43200.", seconds))
+	}
+	q, err := load(tx, key)
+	if err != nil {
+		return err
+	}
+	id, receipt, err := parseHandle(receiptHandle)
+	if err != nil {
+		return err
+	}
+	m, ok, err := messages.Get(tx, rowKey(key, id))
+	now := time.Now().UTC()
+	switch {
+	case err != nil:
+		return err
+	case !ok || m.Receipt != receipt:
+		return invalidParameter("Value " + *receiptHandle + " for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available for visibility timeout change.")
+	case !m.Visible.After(now):
+		return &types.MessageNotInflight{Message: new("The message referred to isn't in flight.")}
+	}
+	old := m
+	m.Visible = now.Add(time.Duration(seconds) * time.Second)
+	tx.OnCommit(func() { s.Signals.Notify(s.arn(key)) })
+	return put(tx, key, q.fifo(), m, &old)
+}
+
+// ChangeMessageVisibilityBatch does so for up to ten messages.
+func (s *Service) ChangeMessageVisibilityBatch(ctx context.Context, in *sdk.ChangeMessageVisibilityBatchInput) (*sdk.ChangeMessageVisibilityBatchOutput, error) {
+	var ids []*string
+	for _, e := range in.Entries {
+		ids = append(ids, e.Id)
+	}
+	out := &sdk.ChangeMessageVisibilityBatchOutput{Successful: []types.ChangeMessageVisibilityBatchResultEntry{}, Failed: []types.BatchResultErrorEntry{}}
+	var err error
+	out.Failed, err = s.each(ctx, in.QueueUrl, ids, func(tx *store.Tx, key string, i int) error {
+		if in.Entries[i].ReceiptHandle == nil {
+			return wire.Errorf("MissingParameter", "The request must contain the parameter ReceiptHandle.")
+		}
+		return s.rehide(tx, key, in.Entries[i].ReceiptHandle, in.Entries[i].VisibilityTimeout)
+	}, func(id *string) {
+		out.Successful = append(out.Successful, types.ChangeMessageVisibilityBatchResultEntry{Id: id})
+	})
+	return out, err
+}
