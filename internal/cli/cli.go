@@ -89,6 +89,8 @@ func (a *app) lateCommands(root *cobra.Command) {
 // anything else is a usage error.
 func group(c *cobra.Command, children ...*cobra.Command) *cobra.Command {
 	c.AddCommand(children...)
+	c.Use += " COMMAND"
+	c.DisableFlagsInUseLine = true
 	c.Args = cobra.ArbitraryArgs
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {

@@ -103,8 +103,8 @@ func (a *app) cloudStart(ctx context.Context, o cloudStartOptions) (Result, erro
 }
 
 func (a *app) cloudStartBackground(ctx context.Context, folder local.Folder, o cloudStartOptions) (Result, error) {
-	if s, err := folder.Running(ctx); err == nil {
-		return cloudResult{State: s, Running: true}, fail(exitFailed, "stop it by: miniforge cloud stop", fmt.Errorf("%w as process %d", local.ErrRunning, s.PID))
+	if s, err := folder.Running(ctx); err == nil && !o.fits(s) {
+		return cloudResult{State: s, Running: true}, fail(exitFailed, "stop it by: miniforge cloud stop", fmt.Errorf("%w as process %d, and not as asked for", local.ErrRunning, s.PID))
 	}
 	command := []string{a.env.Executable, "cloud", "start", fmt.Sprintf("--ready-fd=%d", local.ReadyFD)}
 	if o.port != local.AnyPort {
@@ -124,6 +124,12 @@ func (a *app) cloudStartBackground(ctx context.Context, folder local.Folder, o c
 		return nil, err
 	}
 	return cloudResult{State: s, Running: true}, nil
+}
+
+// fits reports whether the cloud that runs is the one asked for.
+func (o cloudStartOptions) fits(s local.State) bool {
+	return (o.port == local.AnyPort || o.port == s.Port) && (o.account == "" || o.account == s.Account) &&
+		(o.region == "" || o.region == s.Region) && o.ephemeral == s.Ephemeral
 }
 
 func (a *app) cloudStopCommand() *cobra.Command {
