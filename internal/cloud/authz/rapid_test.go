@@ -1,0 +1,133 @@
+package authz
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestWildcardsAgreeWithRegexp compares the matcher with the one of regexp.
+func TestWildcardsAgreeWithRegexp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringMatching(`[ab:é*?]{0,12}`).Draw(t, "pattern")
+		s := rapid.StringMatching(`[ab:é]{0,12}`).Draw(t, "text")
+		quoted := regexp.QuoteMeta(text)
+		quoted = strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(quoted)
+		p := compilePattern(text, text, true)
+		if got, want := p.match(s, Keys{}), regexp.MustCompile(`^(?s:`+quoted+`)$`).MatchString(s); got != want {
+			t.Fatalf("%q on %q: %t, want %t", text, s, got, want)
+		}
+	})
+}
+
+// A rule is a statement as the model has it.
+type rule struct {
+	Effect   string
+	Action   string
+	Resource string
+}
+
+var rules = rapid.Custom(func(t *rapid.T) rule {
+	return rule{
+		rapid.SampledFrom([]string{"Allow", "Allow", "Deny"}).Draw(t, "effect"),
+		rapid.SampledFrom([]string{"*", "sqs:*", "sqs:SendMessage", "sqs:ReceiveMessage", "s3:*"}).Draw(t, "action"),
+		rapid.SampledFrom([]string{"*", queue, "arn:aws:sqs:us-east-1:111122223333:*", "arn:aws:sqs:us-east-1:111122223333:r"}).Draw(t, "resource"),
+	}
+})
+
+func compiled(t *rapid.T, all []rule) *Policy {
+	doc, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": all})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Parse(string(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// says is the model: the effects of the rules that match, worked out naively.
+func says(all []rule, action, resource string) (allow, deny bool) {
+	match := func(pattern, s string) bool {
+		return pattern == s || strings.HasSuffix(pattern, "*") && strings.HasPrefix(s, strings.TrimSuffix(pattern, "*"))
+	}
+	for _, r := range all {
+		if match(r.Action, action) && match(r.Resource, resource) {
+			allow, deny = allow || r.Effect == "Allow", deny || r.Effect == "Deny"
+		}
+	}
+	return allow, deny
+}
+
+// TestPoliciesAgreeWithTheModel checks what AWS states of identity policies,
+// boundaries and session policies: a deny in any wins, all must allow.
+func TestPoliciesAgreeWithTheModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		list := rapid.SliceOfN(rules, 0, 4)
+		identity, boundary, narrowed := list.Draw(t, "identity"), list.Draw(t, "boundary"), list.Draw(t, "session")
+		bounded, isNarrowed := rapid.Bool().Draw(t, "bounded"), rapid.Bool().Draw(t, "narrowed")
+		action := rapid.SampledFrom([]string{"sqs:SendMessage", "sqs:ReceiveMessage", "s3:GetObject"}).Draw(t, "action")
+		resource := rapid.SampledFrom([]string{queue, "arn:aws:sqs:us-east-1:111122223333:r", "arn:aws:s3:::b/k"}).Draw(t, "resource")
+
+		r := Request{Principal: &session, Action: action, Resource: resource, Context: Keys{}, Identity: []*Policy{compiled(t, identity)}}
+		want, denied := says(identity, action, resource)
+		and := func(rs []rule) {
+			allow, deny := says(rs, action, resource)
+			want, denied = want && allow, denied || deny
+		}
+		if bounded {
+			r.Boundary = compiled(t, boundary)
+			and(boundary)
+		}
+		if isNarrowed {
+			r.Session = []*Policy{compiled(t, narrowed)}
+			and(narrowed)
+		}
+		d := Evaluate(&r)
+		if d.Allowed != (want && !denied) || d.Explicit != denied {
+			t.Fatalf("got %+v, want allowed %t, explicit %t", d, want && !denied, denied)
+		}
+	})
+}
+
+// TestMoreStatementsNeverUndoADeny checks that no policy can overrule a deny.
+func TestMoreStatementsNeverUndoADeny(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		all := rapid.SliceOfN(rules, 1, 5).Draw(t, "rules")
+		more := rapid.SliceOfN(rules, 0, 5).Draw(t, "more")
+		r := Request{Principal: &user, Action: "sqs:SendMessage", Resource: queue, Context: Keys{}, Identity: []*Policy{compiled(t, all)}}
+		before := Evaluate(&r)
+		r.Identity = append(r.Identity, compiled(t, more))
+		if after := Evaluate(&r); before.Explicit && !after.Explicit {
+			t.Fatalf("denied before, then %+v", after)
+		}
+	})
+}
+
+// FuzzParse looks for documents that make the parser or the evaluator panic.
+func FuzzParse(f *testing.F) {
+	f.Add(`{"Version":"2012-10-17","Statement":[`+allowSend+`,`+denyAll+`]}`, "sqs:SendMessage", queue)
+	f.Add(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":["*"]},"NotAction":"s3:${a, 'b'}*","NotResource":["arn:*?"],"Condition":{"ForAllValues:ArnLike":{"a":["*:*",true,1]}}}}`, "s3:x", "arn:::")
+	f.Add(`{"Statement":{"Effect":"Deny","NotPrincipal":{"Service":"a.b"},"Action":"*","Resource":"*","Condition":{"IpAddress":{"k":"::1/0"},"DateEquals":{"k":"2020"},"NumericLessThan":{"k":1}}}}`, "", "")
+	f.Fuzz(func(t *testing.T, document, action, resource string) {
+		p, err := Parse(document)
+		if err != nil {
+			return
+		}
+		for _, k := range []Kind{IdentityPolicy, ResourcePolicy, TrustPolicy} {
+			_ = p.Check(k)
+		}
+		p.Principals()
+		for _, who := range []Principal{user, session, root, topic, foreign, {}} {
+			r := Request{Principal: &who, Action: action, Resource: resource, Context: Keys{"k": {resource}, "a": {action, resource}}, Identity: []*Policy{p}, Policy: p}
+			first := Evaluate(&r)
+			if again := Evaluate(&r); first != again {
+				t.Errorf("one request, two decisions: %+v, %+v", first, again)
+			}
+		}
+	})
+}
