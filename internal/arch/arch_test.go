@@ -2,6 +2,7 @@ package arch
 
 import (
 	"go/ast"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -43,10 +44,8 @@ func service(pkg string) string {
 		return ""
 	}
 	name, _, _ := strings.Cut(rest, "/")
-	for _, s := range shared {
-		if name == s {
-			return ""
-		}
+	if slices.Contains(shared, name) {
+		return ""
 	}
 	return name
 }

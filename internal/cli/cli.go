@@ -64,7 +64,7 @@ embedded in this program (the default), at any AWS-compatible URL, or on AWS.`,
 	)
 	a.globalFlags(root.PersistentFlags())
 	root.PersistentPreRunE = a.settle
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError(c, err) })
+	root.SetFlagErrorFunc(usageError)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(a.env.Args...)
 	a.lateCommands(root)

@@ -77,14 +77,14 @@ func explainProblem(doing string, err error) error {
 	if !is {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	text := doing + ": " + p.Title
+	lines := []string{doing + ": " + p.Title}
 	if p.Detail != "" {
-		text += ": " + p.Detail
+		lines[0] += ": " + p.Detail
 	}
 	for _, f := range p.Errors {
-		text += "\n" + cmp.Or(f.Field, "body") + ": " + f.Message
+		lines = append(lines, cmp.Or(f.Field, "body")+": "+f.Message)
 	}
-	return fail(exitFailed, "", errors.New(text))
+	return fail(exitFailed, "", errors.New(strings.Join(lines, "\n")))
 }
 
 type orderResult struct{ order.View }
@@ -279,7 +279,7 @@ const watchers = 16
 // watch follows orders until each has ended and writes every change at once.
 func (a *app) watch(ctx context.Context, api *drive.Client, ids []string) ([]order.View, error) {
 	views := make([]order.View, len(ids))
-	errs := make([]error, len(ids))
+	errs := make([]error, len(ids)+1) // and one for writing
 	changes := make(chan change)
 	go func() {
 		defer close(changes)
@@ -301,7 +301,8 @@ func (a *app) watch(ctx context.Context, api *drive.Client, ids []string) ([]ord
 			failed = a.emit(c, c.text)
 		}
 	}
-	return views, errors.Join(append(errs, failed)...)
+	errs[len(ids)] = failed
+	return views, errors.Join(errs...)
 }
 
 func changeOf(v order.View, c order.Change) change {

@@ -1,0 +1,51 @@
+# The targets that a contributor needs. Go is all that they need themselves.
+
+GO ?= go
+GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BIN := bin/miniforge
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/miniforge
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $(BIN) ./cmd/miniforge
+
+.PHONY: demo
+demo: build ## Build, then run the main job: up, three orders, verify, down
+	./scripts/demo $(BIN)
+
+.PHONY: test
+test: ## Run all tests
+	$(GO) test ./...
+
+.PHONY: race
+race: ## Run all tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+.PHONY: vet
+vet: ## Run go vet
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: ## Run all linters of .golangci.yml
+	$(GOLANGCI_LINT) run
+
+.PHONY: fmt
+fmt: ## Format all Go files
+	gofmt -w $$($(GO) list -f '{{.Dir}}' ./...)
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: script
+script: ## Run the whole-program stories of test/script
+	$(GO) test -count=1 ./test/script
+
+.PHONY: lifecycle
+lifecycle: ## Run the stack's lifecycle against the embedded cloud
+	$(GO) test -count=1 -run Lifecycle ./internal/... ./test/...
