@@ -125,7 +125,7 @@ func decode(document string) (object, error) {
 		return o, nil
 	}
 	e := &ParseError{Reason: "This policy contains invalid Json"}
-	if ok {
+	if json.Valid([]byte(document)) {
 		e.Reason = syntaxText
 	}
 	before := document[:min(int(d.InputOffset()), len(document))]

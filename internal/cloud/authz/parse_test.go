@@ -15,8 +15,8 @@ func TestDocumentsThatAreRefused(t *testing.T) {
 	}{
 		{"no JSON", `{"Version":`, IdentityPolicy, "This policy contains invalid Json"},
 		{"empty", ``, IdentityPolicy, "This policy contains invalid Json"},
-		{"not an object", `[]`, IdentityPolicy, "This policy contains invalid Json"},
-		{"text after the end", doc(allowAll) + "x", IdentityPolicy, "Syntax errors in policy."},
+		{"not an object", `[]`, IdentityPolicy, "Syntax errors in policy."},
+		{"text after the end", doc(allowAll) + "x", IdentityPolicy, "This policy contains invalid Json"},
 		{"member twice", `{"Version":"2012-10-17","Version":"2012-10-17","Statement":[]}`, IdentityPolicy, "Syntax errors in policy."},
 		{"unknown version", `{"Version":"2020-01-01","Statement":[]}`, IdentityPolicy, "valid version string"},
 		{"unknown member", doc(`{"Effect":"Allow","Action":"*","Resource":"*","Colour":"red"}`), IdentityPolicy, "Syntax errors in policy."},
@@ -46,7 +46,7 @@ func TestDocumentsThatAreRefused(t *testing.T) {
 		{"service that is none", doc(`{"Effect":"Allow","Principal":{"Service":"lambda"},"Action":"sts:AssumeRole"}`), TrustPolicy, `Invalid principal in policy: "SERVICE":"lambda"`},
 		{"unknown kind of principal", doc(`{"Effect":"Allow","Principal":{"Robot":"x"},"Action":"sts:AssumeRole"}`), TrustPolicy, "Syntax errors in policy."},
 		{"resource policy without a principal", doc(allowSend), ResourcePolicy, "Missing required field Principal"},
-		{"nested too deeply", strings.Repeat(`{"a":`, 50) + `1` + strings.Repeat(`}`, 50), IdentityPolicy, "invalid Json"},
+		{"nested too deeply", strings.Repeat(`{"a":`, 50) + `1` + strings.Repeat(`}`, 50), IdentityPolicy, "Syntax errors in policy."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := Parse(c.document)
