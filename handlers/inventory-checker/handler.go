@@ -58,7 +58,7 @@ func (h *checker) handle(ctx context.Context, q Query) (Answer, error) {
 	stock, err := h.stock(ctx, q)
 	if err != nil {
 		h.log.ErrorContext(ctx, "stock not read", "order_id", q.OrderID, "error", err)
-		return Answer{}, err
+		return Answer{}, StoreUnavailable{q.OrderID, err}
 	}
 	a := Answer{Available: true, Lines: make([]Line, 0, len(q.Items))}
 	for _, item := range q.Items {
@@ -82,6 +82,18 @@ func (a *Answer) refuse(code order.FailureCode, explanation string) {
 		a.Available, a.Reason, a.Explanation = false, code, explanation
 	}
 }
+
+// StoreUnavailable may pass: the stock could not be read. Its type name is the
+// error name that the workflow retries, as Lambda reports an error by its type.
+type StoreUnavailable struct {
+	OrderID string
+	Err     error
+}
+
+func (e StoreUnavailable) Error() string { return "order " + e.OrderID + ": " + e.Err.Error() }
+
+// Unwrap is the reason.
+func (e StoreUnavailable) Unwrap() error { return e.Err }
 
 // tries bounds how often keys that DynamoDB left over are asked for again. An
 // order's items are a few kilobytes, far from where it leaves any, unless it is

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -46,7 +45,7 @@ func (h *payments) flaky(ctx context.Context, id string) (attempts int, err erro
 		return 2, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("record attempt of order %s: %w", id, err)
+		return 0, StoreUnavailable{id, err}
 	}
 	return 0, GatewayUnavailable{id}
 }

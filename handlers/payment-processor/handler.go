@@ -50,6 +50,12 @@ type (
 	PaymentDeclined struct{ OrderID string }
 	// GatewayUnavailable may pass: the gateway could not be reached.
 	GatewayUnavailable struct{ OrderID string }
+	// StoreUnavailable may pass: the order could not be read or written, so what
+	// happened to it is not known. Every action may be repeated.
+	StoreUnavailable struct {
+		OrderID string
+		Err     error
+	}
 	// OrderNotChargeable is final: the order is not in a state to be charged,
 	// or to be refunded.
 	OrderNotChargeable struct{ OrderID, Why string }
@@ -62,7 +68,11 @@ func (e GatewayUnavailable) Error() string {
 	return "payment gateway did not answer for order " + e.OrderID
 }
 func (e OrderNotChargeable) Error() string { return "order " + e.OrderID + ": " + e.Why }
-func (e UnknownAction) Error() string      { return fmt.Sprintf("unknown action %q", e.Action) }
+func (e StoreUnavailable) Error() string {
+	return "order " + e.OrderID + " could not be read or written: " + e.Err.Error()
+}
+func (e StoreUnavailable) Unwrap() error { return e.Err }
+func (e UnknownAction) Error() string    { return fmt.Sprintf("unknown action %q", e.Action) }
 
 func (h *payments) handle(ctx context.Context, t Task) (Outcome, error) {
 	var out Outcome
@@ -101,7 +111,7 @@ func (h *payments) charge(ctx context.Context, t Task) (Outcome, error) {
 		return h.charged(t.OrderID, failed.Item)
 	}
 	if err != nil {
-		return Outcome{}, fmt.Errorf("record charge of order %s: %w", t.OrderID, err)
+		return Outcome{}, StoreUnavailable{t.OrderID, err}
 	}
 	return Outcome{"charged", order.ChargeID(t.OrderID)}, nil
 }
@@ -142,7 +152,7 @@ func (h *payments) refund(ctx context.Context, id string) (Outcome, error) {
 		return Outcome{}, OrderNotChargeable{id, "it is confirmed and cannot be refunded"}
 	}
 	if err != nil {
-		return Outcome{}, fmt.Errorf("void payment of order %s: %w", id, err)
+		return Outcome{}, StoreUnavailable{id, err}
 	}
 	var o order.Order
 	if err := orderdb.Unmarshal(out.Attributes, &o); err != nil {
@@ -155,7 +165,7 @@ func (h *payments) refund(ctx context.Context, id string) (Outcome, error) {
 		"attribute_exists(charge) AND #status <> :confirmed",
 		orderdb.Item{":now": now, ":confirmed": orderdb.S(string(order.Confirmed))})
 	if err != nil {
-		return Outcome{}, fmt.Errorf("refund order %s: %w", id, err)
+		return Outcome{}, StoreUnavailable{id, err}
 	}
 	return Outcome{"refunded", o.Charge.ID}, nil
 }

@@ -245,7 +245,7 @@ func TestOtherFailures(t *testing.T) {
 	}
 	h.table.err = errors.New("unreachable")
 	for _, task := range []Task{{Action: "charge", Token: "tok_visa"}, {Action: "charge", Token: "tok_flaky"}, {Action: "refund"}} {
-		if _, err := h.handle(t.Context(), task); !errors.Is(err, h.table.err) {
+		if _, err := h.handle(t.Context(), task); !errors.Is(err, h.table.err) || errorType(err) != "StoreUnavailable" {
 			t.Errorf("%+v: error %v", task, err)
 		}
 	}
