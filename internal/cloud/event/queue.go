@@ -16,7 +16,8 @@ import (
 // tasks holds every task that has not ended, under kind and ID.
 const tasks = store.Table[row]("event.tasks")
 
-// A row is a task at rest. Seq tells a task from a later one of the same ID.
+// A row is a task at rest. Seq tells a task from a later one of the same ID; it
+// rises in the order of sending (UUID version 7), over restarts too.
 type row struct {
 	Task
 	Seq string `json:"seq"`
@@ -31,7 +32,6 @@ type Queue struct {
 	mu      sync.Mutex
 	kinds   map[string]*kind
 	entries map[string]*entry // by row key
-	nth     uint64
 	running bool
 	wake    chan struct{}
 }
@@ -56,9 +56,8 @@ type entry struct {
 	lane string
 	due  time.Time
 	seq  string
-	nth  uint64 // order of sending
-	at   int    // place in the heap; -1: not in it
-	gone bool   // finished or replaced
+	at   int  // place in the heap; -1: not in it
+	gone bool // finished or replaced
 }
 
 // NewQueue makes a queue on db. Handlers are registered before Run.
@@ -96,7 +95,11 @@ func (q *Queue) Send(tx *store.Tx, t Task) error {
 	if t.Due.IsZero() {
 		t.Due = t.Sent
 	}
-	r := row{Task: t, Seq: uuid.NewString()}
+	seq, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("send task: %w", err)
+	}
+	r := row{Task: t, Seq: seq.String()}
 	if err := tasks.Put(tx, rowKey(t.Kind, t.ID), r); err != nil {
 		return err
 	}
@@ -140,8 +143,7 @@ func (q *Queue) add(r row) {
 		q.log.Warn("task of an unknown kind stays in the store", "kind", r.Kind, "id", r.ID)
 		return
 	}
-	q.nth++
-	e := &entry{key: key, lane: r.Lane, due: r.Due, seq: r.Seq, nth: q.nth}
+	e := &entry{key: key, lane: r.Lane, due: r.Due, seq: r.Seq}
 	q.entries[key] = e
 	heap.Push(&k.waiting, e)
 }
@@ -322,7 +324,7 @@ func (h entries) Less(i, j int) bool {
 	if !h[i].due.Equal(h[j].due) {
 		return h[i].due.Before(h[j].due)
 	}
-	return h[i].nth < h[j].nth
+	return h[i].seq < h[j].seq
 }
 
 func (h entries) Swap(i, j int) {
