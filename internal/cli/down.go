@@ -47,7 +47,9 @@ func (a *app) down(ctx context.Context) (Result, error) {
 		return nil, err
 	}
 	defer lock.Unlock() //nolint:errcheck // the process's end unlocks as well
-	if err := a.destroy(ctx, t, s, &r); err != nil {
+	if err := a.destroy(ctx, t, s, &r); err != nil && len(r.Steps) == 0 {
+		return nil, err // nothing was done
+	} else if err != nil {
 		return r, err
 	}
 	r.Took = time.Since(began)
@@ -147,11 +149,11 @@ func (r downResult) Text(p *ui.Page) {
 		p.Line(p.Bad("left"), ui.Clean(l.ID), p.Dim("found "+l.Found))
 	}
 	for _, k := range r.Kept {
-		line := "kept by AWS: " + ui.Clean(k.ARN) + ", " + k.Reason
+		until := ""
 		if !k.Until.IsZero() {
-			line += " until " + k.Until.Format(time.DateOnly)
+			until = " until " + k.Until.Format(time.DateOnly)
 		}
-		p.Line(p.Dim(line))
+		p.Line(p.Dim("kept by AWS" + until + ": " + ui.Clean(k.ARN) + " (" + k.Reason + ")"))
 	}
 	for _, u := range r.Unproven {
 		p.Line(p.Warn("not looked at:"), ui.Clean(u))

@@ -75,7 +75,7 @@ func checkIDs(c *cobra.Command, ids []string) error {
 func explainProblem(doing string, err error) error {
 	p, is := errors.AsType[*order.Problem](err)
 	if !is {
-		return fmt.Errorf("%s: %w", doing, err)
+		return err // it says already what was being done
 	}
 	lines := []string{doing + ": " + p.Title}
 	if p.Detail != "" {

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
@@ -22,15 +23,29 @@ import (
 const connections = 64
 
 // newHTTPClient must be the SDK's own type: only that takes AWS_CA_BUNDLE.
-func newHTTPClient() *awshttp.BuildableClient {
+// Without real it connects to no host of AWS, where redirects may lead.
+func newHTTPClient(real bool) *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConnsPerHost, t.MaxIdleConns = connections, 2*connections
+		if real {
+			return
+		}
+		dial := t.DialContext
+		t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if host, _, err := net.SplitHostPort(address); err != nil || realAWS(host) {
+				return nil, &GuardError{address}
+			}
+			return dial(ctx, network, address)
+		}
 	})
 }
 
 // loadConfig reads the SDK's own chain: environment, profiles, SSO, containers.
 func loadConfig(ctx context.Context, o Options) (aws.Config, error) {
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(newHTTPClient())}
+	options := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(newHTTPClient(o.Target == AWS)),
+		config.WithLogger(logging.Nop{}), // its warnings would get between the lines of progress
+	}
 	if o.Region != "" {
 		options = append(options, config.WithRegion(o.Region))
 	}

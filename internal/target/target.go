@@ -164,7 +164,7 @@ func openLocal(ctx context.Context, o Options) (*Target, error) {
 	// By hand, not by the SDK's chain: what the user's environment says about
 	// AWS must neither reach nor break the local cloud.
 	t.Config = guarded(aws.Config{
-		Region: region, BaseEndpoint: aws.String(state.Endpoint), HTTPClient: newHTTPClient(),
+		Region: region, BaseEndpoint: aws.String(state.Endpoint), HTTPClient: newHTTPClient(false),
 		Credentials: static(state.AccessKeyID, state.SecretAccessKey),
 	})
 	t.HTTP = guardedHTTP()
