@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -169,9 +170,7 @@ func (h *intake) answer(out *reply, err error) response {
 		return response{StatusCode: http.StatusInternalServerError}
 	}
 	header := map[string]string{"content-type": contentType, "cache-control": "no-store"}
-	for name, value := range out.header {
-		header[name] = value
-	}
+	maps.Copy(header, out.header)
 	return response{StatusCode: out.status, Headers: header, Body: string(text)}
 }
 

@@ -29,7 +29,7 @@ func digests(o Options, tool toolchain) (map[string]string, error) {
 	var module string
 	for _, name := range []string{"go.mod", "go.sum"} {
 		text, err := os.ReadFile(filepath.Join(o.Source, name))
-		if err != nil && !(name == "go.sum" && errors.Is(err, os.ErrNotExist)) {
+		if err != nil && (name == "go.mod" || !errors.Is(err, os.ErrNotExist)) {
 			return nil, fmt.Errorf("read %s: %w", name, err)
 		}
 		if name == "go.mod" {

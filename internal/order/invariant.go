@@ -75,36 +75,36 @@ func Violations(orders []Order, stock []Stock) []Violation {
 
 type judge struct{ found []Violation }
 
-func (j *judge) fail(i Invariant, subject, format string, args ...any) {
+func (j *judge) failf(i Invariant, subject, format string, args ...any) {
 	j.found = append(j.found, Violation{i, subject, fmt.Sprintf(format, args...)})
 }
 
 func (j *judge) stock(s Stock, orders map[string]Order, sold int) {
 	if sum := s.Available + s.Held() + s.Sold; sum != s.Stocked {
-		j.fail(StockConserved, s.SKU, "available %d + held %d + sold %d = %d, want %d", s.Available, s.Held(), s.Sold, sum, s.Stocked)
+		j.failf(StockConserved, s.SKU, "available %d + held %d + sold %d = %d, want %d", s.Available, s.Held(), s.Sold, sum, s.Stocked)
 	}
 	if s.Available < 0 || s.Sold < 0 {
-		j.fail(StockConserved, s.SKU, "negative: available %d, sold %d", s.Available, s.Sold)
+		j.failf(StockConserved, s.SKU, "negative: available %d, sold %d", s.Available, s.Sold)
 	}
 	if s.Sold < sold {
-		j.fail(StockConserved, s.SKU, "sold %d, but confirmed orders took %d", s.Sold, sold)
+		j.failf(StockConserved, s.SKU, "sold %d, but confirmed orders took %d", s.Sold, sold)
 	}
 	for id, quantity := range s.Holds {
 		o, known := orders[id]
 		switch {
 		case quantity <= 0:
-			j.fail(StockConserved, s.SKU, "order %s holds %d", id, quantity)
+			j.failf(StockConserved, s.SKU, "order %s holds %d", id, quantity)
 		case !known:
-			j.fail(NothingRejected, id, "holds %d of %s, but there is no such order", quantity, s.SKU)
+			j.failf(NothingRejected, id, "holds %d of %s, but there is no such order", quantity, s.SKU)
 		case o.Status.Terminal():
-			j.fail(Settled, id, "is %s, yet holds %d of %s", o.Status, quantity, s.SKU)
+			j.failf(Settled, id, "is %s, yet holds %d of %s", o.Status, quantity, s.SKU)
 		}
 	}
 }
 
 func (j *judge) order(o Order) {
 	if !o.Status.Valid() || !ValidID(o.ID) || len(o.Items) == 0 || o.RequestHash == "" {
-		j.fail(NothingRejected, o.ID, "is not a whole order (status %q, %d items)", o.Status, len(o.Items))
+		j.failf(NothingRejected, o.ID, "is not a whole order (status %q, %d items)", o.Status, len(o.Items))
 		return
 	}
 	j.progress(o)
@@ -115,10 +115,10 @@ func (j *judge) order(o Order) {
 // progress checks that the timeline is one path from Submitted to an end.
 func (j *judge) progress(o Order) {
 	if !o.Status.Terminal() {
-		j.fail(OneTerminal, o.ID, "is still %s", o.Status)
+		j.failf(OneTerminal, o.ID, "is still %s", o.Status)
 	}
 	if o.Status.Terminal() && o.ExecutionARN == "" {
-		j.fail(OneTerminal, o.ID, "ended without an execution that claimed it")
+		j.failf(OneTerminal, o.ID, "ended without an execution that claimed it")
 	}
 	path := make([]string, len(o.Timeline))
 	legal := len(o.Timeline) > 0 && o.Timeline[0].Status == Submitted && o.Timeline[len(o.Timeline)-1].Status == o.Status
@@ -130,21 +130,21 @@ func (j *judge) progress(o Order) {
 		}
 	}
 	if !legal {
-		j.fail(OneTerminal, o.ID, "is %s after an impossible timeline: %s", o.Status, strings.Join(path, " "))
+		j.failf(OneTerminal, o.ID, "is %s after an impossible timeline: %s", o.Status, strings.Join(path, " "))
 	}
 }
 
 func (j *judge) money(o Order) {
 	switch {
 	case o.Status == Confirmed && !o.Charged():
-		j.fail(ChargedOnce, o.ID, "is confirmed, but not charged")
+		j.failf(ChargedOnce, o.ID, "is confirmed, but not charged")
 	case o.Status == Confirmed && o.ChargeVoidedAt != nil:
-		j.fail(ChargedOnce, o.ID, "is confirmed, but its charge was voided")
+		j.failf(ChargedOnce, o.ID, "is confirmed, but its charge was voided")
 	case o.Status == Failed && o.Charged():
-		j.fail(ChargedOnce, o.ID, "failed, but the charge was not refunded")
+		j.failf(ChargedOnce, o.ID, "failed, but the charge was not refunded")
 	}
 	if o.Charge != nil && o.Charge.ID != ChargeID(o.ID) {
-		j.fail(ChargedOnce, o.ID, "has the charge of another order: %s", o.Charge.ID)
+		j.failf(ChargedOnce, o.ID, "has the charge of another order: %s", o.Charge.ID)
 	}
 }
 
@@ -153,13 +153,13 @@ func (j *judge) announced(o Order) {
 		return
 	}
 	if o.NotifiedAt == nil {
-		j.fail(Settled, o.ID, "is %s, but nobody was notified", o.Status)
+		j.failf(Settled, o.ID, "is %s, but nobody was notified", o.Status)
 	}
 	if o.Status == Failed && o.DeadLetteredAt == nil {
-		j.fail(Settled, o.ID, "failed without a dead-letter message")
+		j.failf(Settled, o.ID, "failed without a dead-letter message")
 	}
 	if o.Status == Failed && (o.Failure == nil || !slices.Contains(failureCodes, o.Failure.Code)) {
-		j.fail(Settled, o.ID, "failed without a known reason")
+		j.failf(Settled, o.ID, "failed without a known reason")
 	}
 }
 

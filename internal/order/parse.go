@@ -15,7 +15,7 @@ import (
 // not say where an unknown member was.
 type parser struct{ errs []FieldError }
 
-func (p *parser) fail(field, format string, args ...any) {
+func (p *parser) failf(field, format string, args ...any) {
 	p.errs = append(p.errs, FieldError{field, fmt.Sprintf(format, args...)})
 }
 
@@ -44,15 +44,15 @@ func (p *parser) customer(m map[string]any) Customer {
 		c.Name = s
 		switch {
 		case strings.TrimSpace(s) == "":
-			p.fail("customer.name", "must not be blank")
+			p.failf("customer.name", "must not be blank")
 		case strings.ContainsFunc(s, unicode.IsControl):
-			p.fail("customer.name", "must not contain control characters")
+			p.failf("customer.name", "must not contain control characters")
 		}
 	}
 	if s, ok := p.text(m, "customer", "email", MaxEmail); ok {
 		c.Email = s
 		if !validEmail(s) {
-			p.fail("customer.email", "must be an e-mail address")
+			p.failf("customer.email", "must be an e-mail address")
 		}
 	}
 	return c
@@ -78,19 +78,19 @@ func (p *parser) items(m map[string]any) []Item {
 	list, ok := value.([]any)
 	switch {
 	case !ok:
-		p.fail("items", "must be an array")
+		p.failf("items", "must be an array")
 		return nil
 	case len(list) == 0:
-		p.fail("items", "must have at least one item")
+		p.failf("items", "must have at least one item")
 	case len(list) > MaxItems:
-		p.fail("items", "must have at most %d items", MaxItems)
+		p.failf("items", "must have at most %d items", MaxItems)
 		return nil
 	}
 	items := make([]Item, 0, len(list))
 	for i, value := range list {
 		item := p.item(fmt.Sprintf("items[%d]", i), value)
 		if item.SKU != "" && slices.ContainsFunc(items, func(o Item) bool { return o.SKU == item.SKU }) {
-			p.fail(fmt.Sprintf("items[%d].sku", i), "must not be ordered twice: add the quantities up")
+			p.failf(fmt.Sprintf("items[%d].sku", i), "must not be ordered twice: add the quantities up")
 		}
 		items = append(items, item)
 	}
@@ -106,7 +106,7 @@ func (p *parser) item(at string, value any) Item {
 	if s, ok := p.text(m, at, "sku", 64); ok {
 		item.SKU = s
 		if !ValidSKU(s) {
-			p.fail(at+".sku", "must be 2 to 64 capital letters, digits and hyphens, not starting with a hyphen")
+			p.failf(at+".sku", "must be 2 to 64 capital letters, digits and hyphens, not starting with a hyphen")
 		}
 	}
 	if value, ok := p.member(m, at, "quantity"); ok {
@@ -118,12 +118,12 @@ func (p *parser) item(at string, value any) Item {
 func (p *parser) quantity(at string, value any) int {
 	number, ok := value.(json.Number)
 	if !ok {
-		p.fail(at, "must be a number")
+		p.failf(at, "must be a number")
 		return 0
 	}
 	n, err := strconv.Atoi(number.String())
 	if err != nil || n < 1 || n > MaxQuantity {
-		p.fail(at, "must be a whole number from 1 to %d", MaxQuantity)
+		p.failf(at, "must be a whole number from 1 to %d", MaxQuantity)
 		return 0
 	}
 	return n
@@ -133,7 +133,7 @@ func (p *parser) quantity(at string, value any) int {
 func (p *parser) object(at string, value any, known ...string) (map[string]any, bool) {
 	m, ok := value.(map[string]any)
 	if !ok {
-		p.fail(at, "must be an object")
+		p.failf(at, "must be an object")
 		return nil, false
 	}
 	var unknown []string
@@ -144,7 +144,7 @@ func (p *parser) object(at string, value any, known ...string) (map[string]any, 
 	}
 	slices.Sort(unknown) // maps have no order, answers must
 	for _, name := range unknown {
-		p.fail(join(at, name), "is not a known member")
+		p.failf(join(at, name), "is not a known member")
 	}
 	return m, true
 }
@@ -153,7 +153,7 @@ func (p *parser) object(at string, value any, known ...string) (map[string]any, 
 func (p *parser) member(m map[string]any, at, name string) (any, bool) {
 	value := m[name]
 	if value == nil {
-		p.fail(join(at, name), "is required")
+		p.failf(join(at, name), "is required")
 	}
 	return value, value != nil
 }
@@ -166,11 +166,11 @@ func (p *parser) text(m map[string]any, at, name string, most int) (string, bool
 	s, ok := value.(string)
 	switch n := utf8.RuneCountInString(s); {
 	case !ok:
-		p.fail(join(at, name), "must be a string")
+		p.failf(join(at, name), "must be a string")
 	case n == 0:
-		p.fail(join(at, name), "must not be empty")
+		p.failf(join(at, name), "must not be empty")
 	case n > most:
-		p.fail(join(at, name), "must have at most %d characters", most)
+		p.failf(join(at, name), "must have at most %d characters", most)
 	default:
 		return s, true
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -250,6 +249,3 @@ func (l *lab) remove(ctx context.Context, id string) error {
 	})
 	return errors.Join(err, deleting)
 }
-
-// isProbe reports whether a SKU is that of some verification.
-func isProbe(sku string) bool { return strings.HasPrefix(sku, probePrefix) }
