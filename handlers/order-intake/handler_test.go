@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -93,7 +94,7 @@ func (h harness) send(t *testing.T, r request) response {
 func receipt(t *testing.T, r response) order.Receipt {
 	t.Helper()
 	var out order.Receipt
-	if r.StatusCode != 202 || json.Unmarshal([]byte(r.Body), &out) != nil {
+	if r.StatusCode != http.StatusAccepted || json.Unmarshal([]byte(r.Body), &out) != nil {
 		t.Fatalf("answer %d %s, want a receipt", r.StatusCode, r.Body)
 	}
 	return out
@@ -115,7 +116,7 @@ func TestOrderIsStoredAndShown(t *testing.T) {
 	}
 	shown := h.send(t, request{RouteKey: "GET /orders/{order_id}", PathParameters: map[string]string{"order_id": got.ID}})
 	var view order.View
-	if err := json.Unmarshal([]byte(shown.Body), &view); err != nil || shown.StatusCode != 200 {
+	if err := json.Unmarshal([]byte(shown.Body), &view); err != nil || shown.StatusCode != http.StatusOK {
 		t.Fatalf("answer %d %s", shown.StatusCode, shown.Body)
 	}
 	if diff := cmp.Diff(stored.View(), view); diff != "" {
@@ -140,7 +141,7 @@ func TestIdempotencyKey(t *testing.T) {
 			t.Errorf("repeated: %+v, first %+v", again, first)
 		}
 		other := h.post(t, strings.Replace(body, ":2", ":3", 1), "k1")
-		if other.StatusCode != 409 || other.Headers["content-type"] != order.ProblemType {
+		if other.StatusCode != http.StatusConflict || other.Headers["content-type"] != order.ProblemType {
 			t.Errorf("another body under the key: %d %v", other.StatusCode, other.Headers)
 		}
 		if second := receipt(t, h.post(t, body, "k2")); second.ID == first.ID {
@@ -218,7 +219,7 @@ func TestTableFailureIsNotTold(t *testing.T) {
 		h.post(t, body, "k"),
 		h.send(t, request{RouteKey: "GET /orders/{order_id}", PathParameters: map[string]string{"order_id": "ord_a"}}),
 	} {
-		if answer.StatusCode != 503 || strings.Contains(answer.Body, "secret") {
+		if answer.StatusCode != http.StatusServiceUnavailable || strings.Contains(answer.Body, "secret") {
 			t.Errorf("answer %d %s", answer.StatusCode, answer.Body)
 		}
 	}

@@ -66,8 +66,8 @@ func run(t *testing.T, b *bus, records ...string) (failed []string, log string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, _ := json.Marshal(out)
-	if !strings.HasPrefix(string(text), `{"batchItemFailures":[`) {
+	text, err := json.Marshal(out)
+	if err != nil || !strings.HasPrefix(string(text), `{"batchItemFailures":[`) {
 		t.Errorf("answer %s", text)
 	}
 	failed = []string{}

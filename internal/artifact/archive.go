@@ -130,9 +130,6 @@ func writeFile(path string, data []byte) error {
 		err = closing
 	}
 	if err == nil {
-		err = os.Chmod(f.Name(), 0o644)
-	}
-	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	return err

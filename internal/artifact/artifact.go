@@ -172,6 +172,6 @@ func (o Options) check() error {
 }
 
 func isDir(path string) bool {
-	info, err := os.Stat(path)
+	info, err := os.Stat(path) //nolint:gosec // the user names the folder
 	return err == nil && info.IsDir()
 }

@@ -24,10 +24,10 @@ const (
 func Outcomes() []Outcome { return []Outcome{Fail, Broken, NotProven, Skip, Pass} }
 
 var (
-	// ErrSkip, wrapped in the error of a check's Run, says why the check does
-	// not apply.
+	// ErrSkip is wrapped in the error of a check's Run to say why the check
+	// does not apply.
 	ErrSkip = errors.New("skipped")
-	// ErrNotProven, wrapped in the error of a check's Run, says what the
+	// ErrNotProven is wrapped in the error of a check's Run to say what the
 	// endpoint does not enforce, so that a pass would prove nothing. A check
 	// finds out by a canary: a call that any endpoint that does must refuse.
 	ErrNotProven = errors.New("not proven")

@@ -123,10 +123,8 @@ func (a Answer) Problem() (*order.Problem, bool) {
 		return nil, false
 	}
 	var p order.Problem
-	if json.Unmarshal(a.Body, &p) != nil || p.Status == 0 {
-		return nil, false
-	}
-	return &p, true
+	err := json.Unmarshal(a.Body, &p)
+	return &p, err == nil && p.Status != 0
 }
 
 func (a Answer) decode(status int, into any) error {
