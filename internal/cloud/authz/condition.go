@@ -43,6 +43,7 @@ const (
 type condition struct {
 	operator   string // as written
 	key        string // in lower case
+	name       string // of the key, as written
 	test       test
 	null       bool // Null: the values say whether the key is absent
 	negated    bool
@@ -85,7 +86,7 @@ var operators = map[string]struct {
 }
 
 func compileCondition(operator, key string, values []string, variables bool) (condition, bool) {
-	c := condition{operator: operator, key: strings.ToLower(key)}
+	c := condition{operator: operator, key: strings.ToLower(key), name: key}
 	name := operator
 	if rest, ok := strings.CutPrefix(name, "ForAllValues:"); ok {
 		c.quantifier, name = forAll, rest

@@ -215,3 +215,27 @@ func (p *Policy) Matching(r *Request, resource bool) []Statement {
 	}
 	return out
 }
+
+// ContextKeys maps the condition keys that p asks for, in lower case, to the
+// way it writes them.
+func (p *Policy) ContextKeys() map[string]string {
+	keys := map[string]string{}
+	note := func(patterns []pattern) {
+		for i := range patterns {
+			for _, t := range patterns[i].tokens {
+				if t.kind == variableToken {
+					keys[strings.ToLower(t.text)] = t.text
+				}
+			}
+		}
+	}
+	for i := range p.Statements {
+		s := &p.Statements[i]
+		note(s.resources)
+		for j := range s.conditions {
+			note(s.conditions[j].values)
+			keys[s.conditions[j].key] = s.conditions[j].name
+		}
+	}
+	return keys
+}

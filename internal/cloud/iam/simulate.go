@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -232,7 +233,24 @@ func (sim *simulation) result(action, resource string) types.EvaluationResult {
 		out.EvalDecision = types.PolicyEvaluationDecisionTypeExplicitDeny
 	}
 	out.MatchedStatements = sim.matched(&r, d)
-	out.MissingContextValues = slices.Sorted(maps.Keys(rec.missing))
+	out.MissingContextValues = sim.names(rec.missing)
+	return out
+}
+
+// names are condition keys in the way that the policies write them.
+func (sim *simulation) names(keys map[string]bool) []string {
+	written := map[string]string{}
+	for _, d := range slices.Concat(sim.documents, sim.boundaries) {
+		maps.Copy(written, d.policy.ContextKeys())
+	}
+	if sim.resource != nil {
+		maps.Copy(written, sim.resource.policy.ContextKeys())
+	}
+	out := []string{}
+	for k := range keys {
+		out = append(out, cmp.Or(written[k], k))
+	}
+	slices.Sort(out)
 	return out
 }
 
