@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"golang.org/x/sync/errgroup"
 
 	"miniforge/internal/drive"
 	"miniforge/internal/order"
@@ -192,12 +193,7 @@ func (l *lab) get(ctx context.Context, table string, key orderdb.Item, into any)
 // close takes away what the lab made: messages, orders, stock. What is still in
 // flight is waited for, as deleting it would strand its workflow.
 func (l *lab) close(ctx context.Context) error {
-	var errs []error
-	for _, id := range l.made() {
-		if err := l.remove(ctx, id); err != nil {
-			errs = append(errs, fmt.Errorf("tidy up order %s: %w", id, err))
-		}
-	}
+	errs := l.removeAll(ctx, l.made())
 	l.mu.Lock()
 	skus := l.skus
 	l.skus = nil
@@ -216,6 +212,31 @@ func (l *lab) close(ctx context.Context) error {
 	return errors.Join(append(errs, l.notifications.close(ctx), l.deadLetters.close(ctx))...)
 }
 
+// removeAll removes orders, several at once: each may have to be waited for.
+func (l *lab) removeAll(ctx context.Context, ids []string) (errs []error) {
+	// One deadline for all messages: some consumer may have taken them already.
+	letters, cancel := context.WithTimeout(ctx, min(lettersLate, l.o.Patience))
+	defer cancel()
+	var mu sync.Mutex
+	var eg errgroup.Group
+	eg.SetLimit(8)
+	for _, id := range ids {
+		eg.Go(func() error {
+			if err := l.remove(ctx, letters, id); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("tidy up order %s: %w", id, err))
+			}
+			return nil
+		})
+	}
+	_ = eg.Wait() // no function fails: all orders are tried
+	return errs
+}
+
+// lettersLate is how long to wait for messages that are not there yet.
+const lettersLate = 10 * time.Second
+
 func (l *lab) made() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -227,7 +248,9 @@ func (l *lab) made() []string {
 	return ids
 }
 
-func (l *lab) remove(ctx context.Context, id string) error {
+// remove takes an order away with the messages about it, which are waited for
+// as long as letters lives.
+func (l *lab) remove(ctx, letters context.Context, id string) error {
 	o, err := l.order(ctx, id)
 	if errors.Is(err, errAbsent) {
 		return nil // refused, as it should have been
@@ -238,11 +261,9 @@ func (l *lab) remove(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if o.NotifiedAt != nil {
-		err = errors.Join(err, l.notifications.discard(ctx, id, l.o.Patience))
-	}
+	err = l.notifications.discard(letters, id)
 	if o.DeadLetteredAt != nil {
-		err = errors.Join(err, l.deadLetters.discard(ctx, id, l.o.Patience))
+		err = errors.Join(err, l.deadLetters.discard(letters, id))
 	}
 	_, deleting := l.stack.Clients.DynamoDB.DeleteItem(ctx, &dynamodb.DeleteItemInput{
 		TableName: aws.String(l.stack.Orders()), Key: orderdb.Key(orderdb.OrderKey, id),

@@ -161,12 +161,14 @@ func maxReceives(policy string) int {
 	return n
 }
 
-// discard deletes all messages about an order, waiting for the first.
-func (m *mailbox) discard(ctx context.Context, orderID string, within time.Duration) error {
-	found, err := m.find(ctx, orderID, within)
-	if err != nil {
+// discard deletes all messages about an order, waiting for the first until ctx
+// ends. That there is none is no error: another consumer may have taken it.
+func (m *mailbox) discard(ctx context.Context, orderID string) error {
+	found, err := m.find(ctx, orderID, hidden)
+	if err != nil && ctx.Err() == nil {
 		return err
 	}
+	ctx = context.WithoutCancel(ctx) // waiting has ended, deleting has not
 	var errs []error
 	for _, l := range found {
 		errs = append(errs, m.delete(ctx, l))

@@ -102,7 +102,7 @@ func TestOthersKeepTheirMessages(t *testing.T) {
 			mine := fmt.Sprint("ord_mine", run)
 			q.add(about(mine))
 			m := newMailbox(q, "notifications")
-			if err := m.discard(t.Context(), mine, time.Minute); err != nil {
+			if err := m.discard(t.Context(), mine); err != nil {
 				t.Fatal(err)
 			}
 			if err := m.close(t.Context()); err != nil {
@@ -158,4 +158,15 @@ func TestMaxReceives(t *testing.T) {
 			t.Errorf("%s: %d, want %d", policy, got, want)
 		}
 	}
+}
+
+func TestDiscardingWhatAnotherConsumerTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMailbox(&queue{max: 3, messages: map[string]*queued{}}, "notifications")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := m.discard(ctx, "ord_mine"); err != nil {
+			t.Error(err)
+		}
+	})
 }
