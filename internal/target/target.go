@@ -127,7 +127,9 @@ func Open(ctx context.Context, o Options) (*Target, error) {
 // identify asks the endpoint who we are: it proves the endpoint, the clock and
 // the credentials before anything is built on them.
 func (t *Target) identify(ctx context.Context) error {
-	who, err := sts.NewFromConfig(t.Config).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	who, err := sts.NewFromConfig(t.Config).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{}, func(o *sts.Options) {
+		o.RetryMaxAttempts = 2 // a person waits, and nothing is lost yet
+	})
 	if err != nil {
 		return Explain(t.Name(), err)
 	}
