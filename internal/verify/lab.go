@@ -212,26 +212,53 @@ func (l *lab) close(ctx context.Context) error {
 	return errors.Join(append(errs, l.notifications.close(ctx), l.deadLetters.close(ctx))...)
 }
 
-// removeAll removes orders, several at once: each may have to be waited for.
-func (l *lab) removeAll(ctx context.Context, ids []string) (errs []error) {
-	// One deadline for all messages: some consumer may have taken them already.
+// removeAll removes orders, several at once, when all are at rest.
+func (l *lab) removeAll(ctx context.Context, ids []string) []error {
+	var mu sync.Mutex
+	var errs []error
+	var rested []order.Order
+	each(ids, func(id string) {
+		o, err := l.rest(ctx, id)
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case errors.Is(err, errAbsent): // refused, as it should have been
+		case err != nil:
+			errs = append(errs, fmt.Errorf("tidy up order %s: %w", id, err))
+		default:
+			rested = append(rested, o)
+		}
+	})
+	// One deadline for all messages: another consumer may have taken them.
 	letters, cancel := context.WithTimeout(ctx, min(lettersLate, l.o.Patience))
 	defer cancel()
-	var mu sync.Mutex
+	each(rested, func(o order.Order) {
+		if err := l.remove(ctx, letters, o); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, fmt.Errorf("tidy up order %s: %w", o.ID, err))
+		}
+	})
+	return errs
+}
+
+// each calls f for all of a list, some at once.
+func each[V any](list []V, f func(V)) {
 	var eg errgroup.Group
 	eg.SetLimit(8)
-	for _, id := range ids {
-		eg.Go(func() error {
-			if err := l.remove(ctx, letters, id); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, fmt.Errorf("tidy up order %s: %w", id, err))
-			}
-			return nil
-		})
+	for _, v := range list {
+		eg.Go(func() error { f(v); return nil })
 	}
-	_ = eg.Wait() // no function fails: all orders are tried
-	return errs
+	_ = eg.Wait() // no function fails
+}
+
+// rest waits until nothing happens to an order any more.
+func (l *lab) rest(ctx context.Context, id string) (order.Order, error) {
+	o, err := l.order(ctx, id)
+	if err == nil && (!o.Status.Terminal() || o.NotifiedAt == nil) {
+		return l.settled(ctx, id)
+	}
+	return o, err
 }
 
 // lettersLate is how long to wait for messages that are not there yet.
@@ -250,23 +277,13 @@ func (l *lab) made() []string {
 
 // remove takes an order away with the messages about it, which are waited for
 // as long as letters lives.
-func (l *lab) remove(ctx, letters context.Context, id string) error {
-	o, err := l.order(ctx, id)
-	if errors.Is(err, errAbsent) {
-		return nil // refused, as it should have been
-	}
-	if err == nil && (!o.Status.Terminal() || o.NotifiedAt == nil) {
-		o, err = l.settled(ctx, id)
-	}
-	if err != nil {
-		return err
-	}
-	err = l.notifications.discard(letters, id)
+func (l *lab) remove(ctx, letters context.Context, o order.Order) error {
+	err := l.notifications.discard(letters, o.ID)
 	if o.DeadLetteredAt != nil {
-		err = errors.Join(err, l.deadLetters.discard(letters, id))
+		err = errors.Join(err, l.deadLetters.discard(letters, o.ID))
 	}
 	_, deleting := l.stack.Clients.DynamoDB.DeleteItem(ctx, &dynamodb.DeleteItemInput{
-		TableName: aws.String(l.stack.Orders()), Key: orderdb.Key(orderdb.OrderKey, id),
+		TableName: aws.String(l.stack.Orders()), Key: orderdb.Key(orderdb.OrderKey, o.ID),
 	})
 	return errors.Join(err, deleting)
 }
