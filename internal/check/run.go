@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,7 +19,7 @@ type Options struct {
 	// Timeout ends a check that takes longer; 0 means no limit.
 	Timeout time.Duration
 	// Progress, if set, is told of every check: without an Outcome when it
-	// starts, with one when it has ended. Calls may come from several goroutines.
+	// starts, with one when it has ended. Calls come one at a time.
 	Progress func(Result)
 }
 
@@ -34,6 +35,14 @@ func Run(ctx context.Context, suites []Suite, o Options) []Result {
 
 func runSuite(ctx context.Context, s Suite, o Options) []Result {
 	results := make([]Result, len(s.Checks))
+	var mu sync.Mutex
+	tell := func(r Result) {
+		mu.Lock()
+		defer mu.Unlock()
+		if o.Progress != nil {
+			o.Progress(r)
+		}
+	}
 	phase := func(last bool) {
 		var eg errgroup.Group
 		eg.SetLimit(max(o.Workers, 1))
@@ -42,13 +51,9 @@ func runSuite(ctx context.Context, s Suite, o Options) []Result {
 				continue
 			}
 			eg.Go(func() error {
-				if o.Progress != nil {
-					o.Progress(Result{Suite: s.Name, ID: c.ID, Title: c.Title, Claims: []Claim{}})
-				}
+				tell(Result{Suite: s.Name, ID: c.ID, Title: c.Title, Claims: []Claim{}})
 				results[i] = do(ctx, s.Name, c, o.Timeout)
-				if o.Progress != nil {
-					o.Progress(results[i])
-				}
+				tell(results[i])
 				return nil
 			})
 		}
