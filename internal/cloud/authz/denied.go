@@ -46,11 +46,12 @@ func (e *DeniedError) ErrorMessage() string {
 		who = "anonymous"
 	}
 	text := "User: " + who + " is not authorized to perform: " + e.Action
-	if r := e.Resource; r != "*" && r != "" {
-		if strings.HasPrefix(e.Action, "s3:") {
-			r = `"` + r + `"`
-		}
-		text += " on resource: " + r
+	s3 := strings.HasPrefix(e.Action, "s3:")
+	switch {
+	case s3 && e.Resource != "*":
+		text += ` on resource: "` + e.Resource + `"`
+	case !s3 && e.Resource != "":
+		text += " on resource: " + e.Resource
 	}
 	if strings.HasPrefix(e.Action, "sts:") {
 		return text // STS never says which policy is missing

@@ -228,7 +228,9 @@ func TestDenialNamesEverything(t *testing.T) {
 		{DeniedError{Principal: user, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", Decision: Decision{Source: SessionBased}}, "AccessDenied",
 			`User: arn:aws:iam::111122223333:user/ann is not authorized to perform: s3:GetObject on resource: "arn:aws:s3:::b/k" because no session policy allows the s3:GetObject action`},
 		{DeniedError{Principal: user, Action: "sqs:ListQueues", Resource: "*", Decision: Decision{Source: IdentityBased}}, "AccessDeniedException",
-			"User: arn:aws:iam::111122223333:user/ann is not authorized to perform: sqs:ListQueues because no identity-based policy allows the sqs:ListQueues action"},
+			"User: arn:aws:iam::111122223333:user/ann is not authorized to perform: sqs:ListQueues on resource: * because no identity-based policy allows the sqs:ListQueues action"},
+		{DeniedError{Principal: user, Action: "s3:ListAllMyBuckets", Resource: "*", Decision: Decision{Source: IdentityBased}}, "AccessDenied",
+			"User: arn:aws:iam::111122223333:user/ann is not authorized to perform: s3:ListAllMyBuckets because no identity-based policy allows the s3:ListAllMyBuckets action"},
 		{DeniedError{Principal: topic, Action: "sts:AssumeRole", Resource: session.RoleARN}, "AccessDenied",
 			"User: sns.amazonaws.com is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::111122223333:role/app/intake"},
 	} {

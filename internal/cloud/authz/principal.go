@@ -64,6 +64,6 @@ func (p Principal) On(service string) Principal {
 // under the condition keys that the request brings.
 type Access struct {
 	Action   string              // "sqs:SendMessage"
-	Resource string              // ARN, or "*" for actions without a resource
+	Resource string              // ARN; "*" for actions without a resource, "" for what has no ARN yet
 	Context  map[string][]string // condition keys of the service: "kms:EncryptionContext:aws:sqs:arn"
 }

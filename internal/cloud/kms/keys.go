@@ -47,7 +47,8 @@ func (s *Service) createAccess(c *wire.Call, in *sdk.CreateKeyInput) []authz.Acc
 	tagKeys(keys, in.Tags)
 	all := []authz.Access{{Action: "kms:CreateKey", Resource: "*", Context: keys}}
 	if len(in.Tags) > 0 {
-		all = append(all, authz.Access{Action: "kms:TagResource", Resource: "*", Context: keys})
+		// The key has no ARN yet: denials of this name no resource.
+		all = append(all, authz.Access{Action: "kms:TagResource", Context: keys})
 	}
 	return all
 }
