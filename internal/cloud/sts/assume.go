@@ -28,7 +28,10 @@ func (s *Service) registerAssume(api *wire.API) {
 // assumeAccess is what the role's trust policy is asked.
 //
 // https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html
-func assumeAccess(_ *wire.Call, in *sdk.AssumeRoleInput) []authz.Access {
+func assumeAccess(c *wire.Call, in *sdk.AssumeRoleInput) []authz.Access {
+	if c.Principal.Type == authz.Root {
+		return nil // refused by the operation, whatever the role trusts
+	}
 	keys := map[string][]string{"sts:RoleSessionName": {*in.RoleSessionName}}
 	if in.ExternalId != nil {
 		keys["sts:ExternalId"] = []string{*in.ExternalId}

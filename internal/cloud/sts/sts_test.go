@@ -235,7 +235,7 @@ func TestBadRequests(t *testing.T) {
 			refused(t, err, c.code, c.message)
 		})
 	}
-	_, err := r.assume(t, root, sdk.AssumeRoleInput{})
+	_, err := newRig(trustAnn).assume(t, root, sdk.AssumeRoleInput{})
 	refused(t, err, "AccessDenied", "Roles may not be assumed by root accounts.")
 }
 
