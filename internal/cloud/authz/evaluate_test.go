@@ -39,91 +39,96 @@ var (
 	foreign = Principal{Type: User, ARN: "arn:aws:iam::444455556666:user/eve", ID: "AIDAEEEEEEEEEEEEEEEEE", Account: "444455556666"}
 )
 
-// TestEvaluationLogic goes through the cases of AWS's description of the
-// evaluation logic.
+// to is a statement of a queue's policy that lets somebody in.
+func to(who string) string {
+	return `{"Effect":"Allow","Principal":` + who + `,"Action":"sqs:*","Resource":"*"}`
+}
+
+// Parts of the reasons that denials give.
+const (
+	none         = "because no identity-based policy"
+	noResource   = "because no resource-based policy"
+	noBoundary   = "because no permissions boundary"
+	noSession    = "because no session policy"
+	denyIdentity = "explicit deny in an identity-based policy"
+	denyResource = "explicit deny in a resource-based policy"
+	denyBoundary = "explicit deny in a permissions boundary"
+	denySession  = "explicit deny in a session policy"
+)
+
+// evaluationLogic are the cases of AWS's description of the evaluation logic.
+var evaluationLogic = []struct {
+	name     string
+	who      Principal
+	identity string
+	boundary string
+	session  string
+	resource string
+	guarded  bool
+	granted  bool
+	want     string // "" is allowed
+}{
+	{name: "nothing allows", who: user, want: none},
+	{name: "identity allows", who: user, identity: allowSend},
+	{name: "explicit deny wins over allow", who: user, identity: allowAll + "," + denyAll, want: denyIdentity},
+	{name: "resource policy that names the user is enough", who: user, resource: to(`{"AWS":"arn:aws:iam::111122223333:user/ann"}`)},
+	{name: "resource policy that names another user is not", who: user, resource: to(`{"AWS":"arn:aws:iam::111122223333:user/bob"}`), want: none},
+	{name: "resource policy for everybody is enough", who: user, resource: to(`"*"`)},
+	{name: "resource policy that names the account leaves it to identity policies", who: user, resource: to(`{"AWS":"111122223333"}`), want: none},
+	{name: "both sides allow", who: user, identity: allowSend, resource: to(`{"AWS":"arn:aws:iam::111122223333:root"}`)},
+	{name: "resource policy denies what identity allows", who: user, identity: allowAll,
+		resource: `{"Effect":"Deny","Principal":"*","Action":"sqs:SendMessage","Resource":"*"}`, want: denyResource},
+	{name: "boundary does not allow", who: user, identity: allowAll, boundary: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`, want: noBoundary},
+	{name: "boundary alone allows nothing", who: user, boundary: allowAll, want: none},
+	{name: "boundary and identity allow", who: user, identity: allowAll, boundary: allowSend},
+	{name: "boundary denies", who: user, identity: allowAll, boundary: allowAll + "," + denyAll, want: denyBoundary},
+	{name: "boundary does not bind what a resource gives to the user by name", who: user,
+		boundary: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`, resource: to(`{"AWS":"arn:aws:iam::111122223333:user/ann"}`)},
+	{name: "boundary binds what a resource gives to the role", who: session,
+		boundary: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`, resource: to(`{"AWS":"arn:aws:iam::111122223333:role/app/intake"}`), want: noBoundary},
+	{name: "session policy narrows", who: session, identity: allowAll, session: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`, want: noSession},
+	{name: "session policy denies", who: session, identity: allowAll, session: denyAll, want: denySession},
+	{name: "session policy allows too", who: session, identity: allowAll, session: allowSend},
+	{name: "session policy narrows what a resource gives to the role", who: session, session: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`,
+		resource: to(`{"AWS":"arn:aws:iam::111122223333:role/app/intake"}`), want: noSession},
+	{name: "but not what it gives to the session", who: session, session: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`,
+		resource: to(`{"AWS":"arn:aws:sts::111122223333:assumed-role/intake/s1"}`)},
+	{name: "another session of the role is somebody else", who: session, resource: to(`{"AWS":"arn:aws:sts::111122223333:assumed-role/intake/s2"}`), want: none},
+	{name: "unique id of the role", who: session, resource: to(`{"AWS":"AROAAAAAAAAAAAAAAAAAA"}`)},
+	{name: "root may do everything", who: root},
+	{name: "root is bound by a resource's deny", who: root, resource: `{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`, want: denyResource},
+	{name: "service needs the resource's policy", who: topic, want: noResource},
+	{name: "service that the resource names", who: topic, resource: to(`{"Service":"sns.amazonaws.com"}`)},
+	{name: "another service is named", who: topic, resource: to(`{"Service":"events.amazonaws.com"}`), want: noResource},
+	{name: "service under the wrong source", who: topic, want: noResource,
+		resource: `{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:*","Resource":"*","Condition":{"ArnEquals":{"aws:SourceArn":"arn:aws:sns:us-east-1:111122223333:other"}}}`},
+	{name: "service under the right source", who: topic,
+		resource: `{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:*","Resource":"*","Condition":{"ArnEquals":{"aws:SourceArn":"arn:aws:sns:us-east-1:111122223333:t"}}}`},
+	{name: "account does not let services in", who: topic, resource: to(`{"AWS":"111122223333"}`), want: noResource},
+	{name: "anonymous needs a star", who: Principal{Type: Anonymous}, resource: to(`"*"`)},
+	{name: "anonymous without", who: Principal{Type: Anonymous}, resource: to(`{"AWS":"111122223333"}`), want: noResource},
+	{name: "other account needs both sides: own missing", who: foreign, resource: to(`{"AWS":"444455556666"}`), want: none},
+	{name: "other account needs both sides: resource missing", who: foreign, identity: allowAll, want: noResource},
+	{name: "other account with both", who: foreign, identity: allowAll, resource: to(`{"AWS":"444455556666"}`)},
+	{name: "key policy is needed", who: user, identity: allowAll, guarded: true, want: noResource},
+	{name: "key policy delegates to the account", who: user, identity: allowAll, guarded: true, resource: to(`{"AWS":"111122223333"}`)},
+	{name: "key policy delegates, identity does not allow", who: user, guarded: true, resource: to(`{"AWS":"111122223333"}`), want: none},
+	{name: "key policy names the user", who: user, guarded: true, resource: to(`{"AWS":"arn:aws:iam::111122223333:user/ann"}`)},
+	{name: "key policy keeps root out", who: root, guarded: true, resource: to(`{"AWS":"arn:aws:iam::111122223333:user/ann"}`), want: noResource},
+	{name: "key policy lets root in", who: root, guarded: true, resource: to(`{"AWS":"arn:aws:iam::111122223333:root"}`)},
+	{name: "grant", who: session, guarded: true, granted: true},
+	{name: "deny wins over a grant", who: session, guarded: true, granted: true, identity: denyAll, want: denyIdentity},
+	{name: "boundary binds a grant", who: session, guarded: true, granted: true, boundary: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`, want: noBoundary},
+	{name: "NotPrincipal spares the one it names", who: user, identity: allowAll,
+		resource: `{"Effect":"Deny","NotPrincipal":{"AWS":["arn:aws:iam::111122223333:user/ann"]},"Action":"*","Resource":"*"}`},
+	{name: "NotPrincipal hits the others", who: session, identity: allowAll, want: denyResource,
+		resource: `{"Effect":"Deny","NotPrincipal":{"AWS":["arn:aws:iam::111122223333:user/ann"]},"Action":"*","Resource":"*"}`},
+	{name: "deny for the account hits its users", who: user, identity: allowAll, want: denyResource,
+		resource: `{"Effect":"Deny","Principal":{"AWS":"111122223333"},"Action":"*","Resource":"*"}`},
+}
+
 func TestEvaluationLogic(t *testing.T) {
-	to := func(who string) string {
-		return `{"Effect":"Allow","Principal":` + who + `,"Action":"sqs:*","Resource":"*"}`
-	}
-	const (
-		none         = "because no identity-based policy"
-		noResource   = "because no resource-based policy"
-		noBoundary   = "because no permissions boundary"
-		noSession    = "because no session policy"
-		denyIdentity = "explicit deny in an identity-based policy"
-		denyResource = "explicit deny in a resource-based policy"
-		denyBoundary = "explicit deny in a permissions boundary"
-		denySession  = "explicit deny in a session policy"
-	)
-	for _, c := range []struct {
-		name     string
-		who      Principal
-		identity string
-		boundary string
-		session  string
-		resource string
-		guarded  bool
-		granted  bool
-		want     string // "" is allowed
-	}{
-		{name: "nothing allows", who: user, want: none},
-		{name: "identity allows", who: user, identity: allowSend},
-		{name: "explicit deny wins over allow", who: user, identity: allowAll + "," + denyAll, want: denyIdentity},
-		{name: "resource policy that names the user is enough", who: user, resource: to(`{"AWS":"arn:aws:iam::111122223333:user/ann"}`)},
-		{name: "resource policy that names another user is not", who: user, resource: to(`{"AWS":"arn:aws:iam::111122223333:user/bob"}`), want: none},
-		{name: "resource policy for everybody is enough", who: user, resource: to(`"*"`)},
-		{name: "resource policy that names the account leaves it to identity policies", who: user, resource: to(`{"AWS":"111122223333"}`), want: none},
-		{name: "both sides allow", who: user, identity: allowSend, resource: to(`{"AWS":"arn:aws:iam::111122223333:root"}`)},
-		{name: "resource policy denies what identity allows", who: user, identity: allowAll,
-			resource: `{"Effect":"Deny","Principal":"*","Action":"sqs:SendMessage","Resource":"*"}`, want: denyResource},
-		{name: "boundary does not allow", who: user, identity: allowAll, boundary: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`, want: noBoundary},
-		{name: "boundary alone allows nothing", who: user, boundary: allowAll, want: none},
-		{name: "boundary and identity allow", who: user, identity: allowAll, boundary: allowSend},
-		{name: "boundary denies", who: user, identity: allowAll, boundary: allowAll + "," + denyAll, want: denyBoundary},
-		{name: "boundary does not bind what a resource gives to the user by name", who: user,
-			boundary: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`, resource: to(`{"AWS":"arn:aws:iam::111122223333:user/ann"}`)},
-		{name: "boundary binds what a resource gives to the role", who: session,
-			boundary: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`, resource: to(`{"AWS":"arn:aws:iam::111122223333:role/app/intake"}`), want: noBoundary},
-		{name: "session policy narrows", who: session, identity: allowAll, session: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`, want: noSession},
-		{name: "session policy denies", who: session, identity: allowAll, session: denyAll, want: denySession},
-		{name: "session policy allows too", who: session, identity: allowAll, session: allowSend},
-		{name: "session policy narrows what a resource gives to the role", who: session, session: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`,
-			resource: to(`{"AWS":"arn:aws:iam::111122223333:role/app/intake"}`), want: noSession},
-		{name: "but not what it gives to the session", who: session, session: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`,
-			resource: to(`{"AWS":"arn:aws:sts::111122223333:assumed-role/intake/s1"}`)},
-		{name: "another session of the role is somebody else", who: session, resource: to(`{"AWS":"arn:aws:sts::111122223333:assumed-role/intake/s2"}`), want: none},
-		{name: "unique id of the role", who: session, resource: to(`{"AWS":"AROAAAAAAAAAAAAAAAAAA"}`)},
-		{name: "root may do everything", who: root},
-		{name: "root is bound by a resource's deny", who: root, resource: `{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`, want: denyResource},
-		{name: "service needs the resource's policy", who: topic, want: noResource},
-		{name: "service that the resource names", who: topic, resource: to(`{"Service":"sns.amazonaws.com"}`)},
-		{name: "another service is named", who: topic, resource: to(`{"Service":"events.amazonaws.com"}`), want: noResource},
-		{name: "service under the wrong source", who: topic, want: noResource,
-			resource: `{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:*","Resource":"*","Condition":{"ArnEquals":{"aws:SourceArn":"arn:aws:sns:us-east-1:111122223333:other"}}}`},
-		{name: "service under the right source", who: topic,
-			resource: `{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:*","Resource":"*","Condition":{"ArnEquals":{"aws:SourceArn":"arn:aws:sns:us-east-1:111122223333:t"}}}`},
-		{name: "account does not let services in", who: topic, resource: to(`{"AWS":"111122223333"}`), want: noResource},
-		{name: "anonymous needs a star", who: Principal{Type: Anonymous}, resource: to(`"*"`)},
-		{name: "anonymous without", who: Principal{Type: Anonymous}, resource: to(`{"AWS":"111122223333"}`), want: noResource},
-		{name: "other account needs both sides: own missing", who: foreign, resource: to(`{"AWS":"444455556666"}`), want: none},
-		{name: "other account needs both sides: resource missing", who: foreign, identity: allowAll, want: noResource},
-		{name: "other account with both", who: foreign, identity: allowAll, resource: to(`{"AWS":"444455556666"}`)},
-		{name: "key policy is needed", who: user, identity: allowAll, guarded: true, want: noResource},
-		{name: "key policy delegates to the account", who: user, identity: allowAll, guarded: true, resource: to(`{"AWS":"111122223333"}`)},
-		{name: "key policy delegates, identity does not allow", who: user, guarded: true, resource: to(`{"AWS":"111122223333"}`), want: none},
-		{name: "key policy names the user", who: user, guarded: true, resource: to(`{"AWS":"arn:aws:iam::111122223333:user/ann"}`)},
-		{name: "key policy keeps root out", who: root, guarded: true, resource: to(`{"AWS":"arn:aws:iam::111122223333:user/ann"}`), want: noResource},
-		{name: "key policy lets root in", who: root, guarded: true, resource: to(`{"AWS":"arn:aws:iam::111122223333:root"}`)},
-		{name: "grant", who: session, guarded: true, granted: true},
-		{name: "deny wins over a grant", who: session, guarded: true, granted: true, identity: denyAll, want: denyIdentity},
-		{name: "boundary binds a grant", who: session, guarded: true, granted: true, boundary: `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`, want: noBoundary},
-		{name: "NotPrincipal spares the one it names", who: user, identity: allowAll,
-			resource: `{"Effect":"Deny","NotPrincipal":{"AWS":["arn:aws:iam::111122223333:user/ann"]},"Action":"*","Resource":"*"}`},
-		{name: "NotPrincipal hits the others", who: session, identity: allowAll, want: denyResource,
-			resource: `{"Effect":"Deny","NotPrincipal":{"AWS":["arn:aws:iam::111122223333:user/ann"]},"Action":"*","Resource":"*"}`},
-		{name: "deny for the account hits its users", who: user, identity: allowAll, want: denyResource,
-			resource: `{"Effect":"Deny","Principal":{"AWS":"111122223333"},"Action":"*","Resource":"*"}`},
-	} {
+	for _, c := range evaluationLogic {
 		t.Run(c.name, func(t *testing.T) {
 			r := Request{Principal: &c.who, Action: "sqs:SendMessage", Resource: queue, Guarded: c.guarded, Granted: c.granted, Foreign: c.who.Account != account && c.who.Account != ""}
 			r.Context = Keys{"aws:sourcearn": {c.who.Source}}
