@@ -1,0 +1,150 @@
+// Package lambda is AWS Lambda: functions that run as native processes,
+// versions and aliases, synchronous and asynchronous invocation, and event
+// source mappings of streams and queues.
+//
+// https://docs.aws.amazon.com/lambda/latest/api/welcome.html
+package lambda
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/lambda/sandbox"
+	"miniforge/internal/cloud/memo"
+	"miniforge/internal/cloud/store"
+	"miniforge/internal/cloud/wire"
+)
+
+// Options are what the service needs.
+type Options struct {
+	DB      store.DB
+	Tasks   event.Sender
+	Caller  wire.Caller
+	Signals *event.Signals // of streams, by ARN
+	Log     *slog.Logger
+	Account string
+	// Dir is where the functions' code is kept; it is made when it is not there.
+	Dir string
+	// Endpoint is the URL under which functions reach the cloud.
+	Endpoint func() (string, error)
+	// Launcher starts functions; nil: native processes.
+	Launcher sandbox.Launcher
+	// Settle is how long functions stay Pending after they were made or
+	// changed, and mappings in transition. 0: they are ready at once.
+	Settle time.Duration
+	// MaxSandboxes bounds the processes of one version; 0: 64.
+	MaxSandboxes int
+}
+
+// A Service serves the functions of all regions.
+type Service struct {
+	Options
+	code     *codeStore
+	pool     *pool
+	resolved memo.Map[string, *target] // by region/name/qualifier
+	inFlight inFlight
+	mappings *runners
+	// background is what goes on after a request was answered. It ends with Run.
+	background sync.WaitGroup
+	life       context.Context // ends when Run ends
+	end        context.CancelFunc
+}
+
+// Tables. Keys begin with region/function.
+const (
+	functions = store.Table[functionRow]("lambda.functions") // region/name
+	counters  = store.Table[int64]("lambda.counters")        // region/name -> last version; outlives the function
+	versions  = store.Table[versionRow]("lambda.versions")   // region/name/number, 10 digits; $LATEST is 0
+	aliases   = store.Table[aliasRow]("lambda.aliases")      // region/name/alias
+	policies  = store.Table[policyRow]("lambda.policies")    // region/name/qualifier, "" for the function
+	asyncs    = store.Table[asyncRow]("lambda.asyncs")       // region/name/qualifier
+	mappings  = store.Table[mappingRow]("lambda.mappings")   // region/uuid
+	positions = store.Table[position]("lambda.positions")    // uuid/shard
+)
+
+// asyncTask is the kind of tasks that are asynchronous invocations.
+const asyncTask = "lambda.async"
+
+// asyncWorkers bounds the asynchronous invocations under way.
+const asyncWorkers = 64
+
+// New makes the service. Run must be called for functions to run.
+func New(o Options) *Service {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Launcher == nil {
+		o.Launcher = sandbox.NewProcesses(o.Log)
+	}
+	if o.MaxSandboxes == 0 {
+		o.MaxSandboxes = 64
+	}
+	if o.Signals == nil {
+		o.Signals = &event.Signals{}
+	}
+	s := &Service{Options: o, code: &codeStore{dir: o.Dir}}
+	s.life, s.end = context.WithCancel(context.Background())
+	s.pool = newPool(s.life, o.MaxSandboxes)
+	s.mappings = newRunners(s)
+	return s
+}
+
+// Run serves event source mappings, and ends all functions when ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	err := s.mappings.run(ctx)
+	s.end()
+	s.pool.close()
+	s.background.Wait()
+	if c, ok := s.Launcher.(interface{ Close() }); ok {
+		c.Close()
+	}
+	return err
+}
+
+// Register adds the operations and the handler of asynchronous invocations.
+func (s *Service) Register(m *wire.Mux, q *event.Queue) {
+	api := m.API(wire.API{
+		Service: "lambda", Protocol: wire.RESTJSON,
+		Statuses: map[string]int{
+			"ResourceNotFoundException": 404, "ResourceConflictException": 409, "ResourceInUseException": 400, "TooManyRequestsException": 429,
+			"PreconditionFailedException": 412, "RequestTooLargeException": 413, "RequestEntityTooLargeException": 413, "UnsupportedMediaTypeException": 415,
+			"ServiceException": 500, "KMSAccessDeniedException": 502, "KMSDisabledException": 502, "KMSInvalidStateException": 502, "KMSNotFoundException": 502,
+			"InvalidRuntimeException": 502, "InvalidZipFileException": 502, "AccessDeniedException": 403, "ProvisionedConcurrencyConfigNotFoundException": 404,
+		},
+	})
+	s.registerFunctions(api)
+	s.registerVersions(api)
+	s.registerAliases(api)
+	s.registerPolicies(api)
+	s.registerTags(api)
+	s.registerAsync(api)
+	s.registerMappings(api)
+	s.registerInvoke(api)
+	q.Handle(asyncTask, asyncWorkers, s.async)
+}
+
+func badValue(text string) error {
+	return &types.InvalidParameterValueException{Message: &text, Type: new("User")}
+}
+
+func conflict(text string) error {
+	return &types.ResourceConflictException{Message: &text, Type: new("User")}
+}
+
+func notFound(text string) error {
+	return &types.ResourceNotFoundException{Message: &text, Type: new("User")}
+}
+
+func stale() error {
+	return &types.PreconditionFailedException{
+		Message: new("The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"), Type: new("User"),
+	}
+}
+
+// changed is called in every transaction that changes what an invocation depends on.
+func (s *Service) changed(tx *store.Tx) { tx.OnCommit(s.resolved.Forget) }
