@@ -8,8 +8,11 @@ package iam
 import (
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/event"
@@ -81,7 +84,10 @@ func New(o Options) *Service {
 
 // Register adds the operations.
 func (s *Service) Register(m *wire.Mux, _ *event.Queue) {
+	identifier, variants := wire.Union[types.PolicyIdentifier](&types.PolicyIdentifierMemberInlinePolicyIdentifier{},
+		&types.PolicyIdentifierMemberPolicyArn{}, &types.PolicyIdentifierMemberPolicyType{})
 	api := m.API(wire.API{
+		Unions:  map[reflect.Type]wire.Variants{identifier: variants},
 		Service: "iam", Protocol: wire.Query, Version: "2010-05-08", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/",
 		Statuses: map[string]int{
 			"NoSuchEntity": http.StatusNotFound, "EntityAlreadyExists": http.StatusConflict, "DeleteConflict": http.StatusConflict,

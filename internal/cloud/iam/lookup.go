@@ -15,9 +15,9 @@ import (
 type identity struct {
 	entity
 	arn      string
-	policies []string // documents
-	sources  []string // what each of them is called by the simulator
-	boundary string   // document
+	policies []string  // documents
+	holdings []holding // how each of them is held
+	boundary string    // document
 }
 
 // A credential is an access key of a user in use.
@@ -188,7 +188,7 @@ func load(tx *store.Tx, k *kind, e entity, arn string) (*identity, error) {
 	i := &identity{entity: e, arn: arn}
 	for _, name := range slices.Sorted(maps.Keys(e.Inline)) {
 		i.policies = append(i.policies, e.Inline[name])
-		i.sources = append(i.sources, k.word+"_"+e.Name+"_"+name)
+		i.holdings = append(i.holdings, holding{kind: inlinePolicy, entity: k.word, holder: e.Name, name: name})
 	}
 	for _, a := range e.Attached {
 		p, ok, err := policyOf(tx, a)
@@ -197,7 +197,7 @@ func load(tx *store.Tx, k *kind, e entity, arn string) (*identity, error) {
 		}
 		if ok {
 			i.policies = append(i.policies, p.document())
-			i.sources = append(i.sources, p.Name)
+			i.holdings = append(i.holdings, holding{kind: p.kind(), name: p.Name, arn: p.ARN})
 		}
 	}
 	if e.Boundary != "" {

@@ -150,6 +150,27 @@ func TestSimulator(t *testing.T) {
 	if d := do[sdk.SimulatePrincipalPolicyOutput](t, r, in).EvaluationResults[0].EvalDecision; d != "allowed" {
 		t.Errorf("with its context: %s", d)
 	}
+	without := func(x types.PolicyIdentifier) types.PolicyEvaluationDecisionType {
+		again := *in
+		again.PolicyExclusionList = []types.PolicyIdentifier{x}
+		return do[sdk.SimulatePrincipalPolicyOutput](t, r, &again).EvaluationResults[0].EvalDecision
+	}
+	inline := func(role, policy string) types.PolicyIdentifier {
+		return &types.PolicyIdentifierMemberInlinePolicyIdentifier{Value: types.InlinePolicyIdentifierType{AttachmentName: &role, AttachmentType: types.AttachmentTypeRole, PolicyName: &policy}}
+	}
+	for _, x := range []types.PolicyIdentifier{inline("a", "p"), inline("*", "p"), inline("?", "p"), &types.PolicyIdentifierMemberPolicyType{Value: types.PolicyIdentifierPolicyTypeInline}} {
+		if d := without(x); d != "implicitDeny" {
+			t.Errorf("without its policy (%T): %s", x, d)
+		}
+	}
+	for _, x := range []types.PolicyIdentifier{inline("b", "p"), inline("a", "q"), &types.PolicyIdentifierMemberPolicyArn{Value: "arn:aws:iam::aws:policy/*"}} {
+		if d := without(x); d != "allowed" {
+			t.Errorf("without another policy (%T): %s", x, d)
+		}
+	}
+	bad := *in
+	bad.PolicyExclusionList = []types.PolicyIdentifier{&types.PolicyIdentifierMemberPolicyArn{Value: "nonsense"}}
+	refuses(t, r, root, &bad, "InvalidInput", "nonsense")
 	custom := do[sdk.SimulateCustomPolicyOutput](t, r, &sdk.SimulateCustomPolicyInput{
 		PolicyInputList: []string{allowSQS}, PermissionsBoundaryPolicyInputList: []string{allowS3}, ActionNames: []string{"sqs:SendMessage"},
 	}).EvaluationResults[0]

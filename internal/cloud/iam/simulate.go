@@ -74,15 +74,16 @@ func (s *Service) SimulatePrincipalPolicy(_ context.Context, in *sdk.SimulatePri
 		}
 		return nil, roleKind.missing(name)
 	}
-	own, err := documents("IdentityPolicy", i.policies, authz.IdentityPolicy)
+	without, err := exclusions(in.PolicyExclusionList)
 	if err != nil {
 		return nil, err
 	}
-	for n := range own {
-		own[n].name = i.sources[n]
+	own, err := i.documents(without)
+	if err != nil {
+		return nil, err
 	}
 	boundaries := in.PermissionsBoundaryPolicyInputList
-	if len(boundaries) == 0 && i.boundary != "" {
+	if len(boundaries) == 0 && i.boundary != "" && !without.excludes(holding{kind: string(types.PolicyIdentifierPolicyTypePermissionBoundary), arn: i.Boundary}) {
 		boundaries = []string{i.boundary}
 	}
 	sim, err := s.simulation(in.PolicyInputList, boundaries, in.ResourcePolicy, in.ContextEntries, in.ActionNames, in.ResourceArns)

@@ -70,6 +70,7 @@ func (s *Service) Register(m *wire.Mux, _ *event.Queue) {
 	api := m.API(wire.API{
 		Service: "sts", Protocol: wire.Query, Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
 		Statuses: map[string]int{"AccessDenied": http.StatusForbidden},
+		Names:    map[string]string{"PolicyDescriptorType.Arn": "arn"},
 		Invalid:  func(_ string, p []wire.Problem) error { return validation(wire.ProblemText(p)) },
 	})
 	s.registerIdentity(api)

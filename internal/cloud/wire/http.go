@@ -219,11 +219,12 @@ func (m *Mux) answer(w http.ResponseWriter, c *callOf, out any) {
 func (c *codec) queryDocument(o *operation, out reflect.Value, id string) []byte {
 	var b bytes.Buffer
 	b.WriteString("<" + o.name + `Response xmlns="` + c.api.Namespace + `">`)
-	if len(c.plan(out.Type()).fields) > 0 {
-		b.WriteString("<" + o.name + "Result>")
-		c.appendMembers(&b, out, nil)
-		b.WriteString("</" + o.name + "Result>")
-	}
+	// Some operations answer with an empty result element (iam:UpdateRole,
+	// sns:TagResource), others with none. SDKs want the former where it belongs
+	// and pass over it elsewhere.
+	b.WriteString("<" + o.name + "Result>")
+	c.appendMembers(&b, out, nil)
+	b.WriteString("</" + o.name + "Result>")
 	b.WriteString("<ResponseMetadata><RequestId>" + id + "</RequestId></ResponseMetadata></" + o.name + "Response>")
 	return b.Bytes()
 }

@@ -61,6 +61,8 @@ func (c *codec) fromNode(v reflect.Value, n *node, path string) error {
 	switch {
 	case t == timeType, isBytes(t):
 		return setText(v, n.value, path)
+	case t.Kind() == reflect.Interface:
+		return c.unionFromNode(v, n, path)
 	case t.Kind() == reflect.Struct:
 		for _, f := range c.plan(t).fields {
 			k := n.kids[f.wire]
@@ -109,6 +111,25 @@ func (n *node) either(a, b string) *node {
 		return k
 	}
 	return n.kids[b]
+}
+
+// unionFromNode reads the one variant that is there; an unknown one is left out.
+func (c *codec) unionFromNode(v reflect.Value, n *node, path string) error {
+	if len(n.kids) > 1 {
+		return fmt.Errorf("%s: more than one member of a union is set", strings.TrimPrefix(path, "."))
+	}
+	for name, k := range n.kids {
+		t, ok := c.api.Unions[v.Type()][name]
+		if !ok {
+			continue
+		}
+		u := reflect.New(t)
+		if err := c.fromNode(u.Elem().FieldByName("Value"), k, path+"."+name); err != nil {
+			return err
+		}
+		v.Set(u)
+	}
+	return nil
 }
 
 // items are the elements of a list or map, wrapped or flattened, in order.
