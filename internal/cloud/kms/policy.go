@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -77,8 +78,11 @@ func (s *Service) checkPolicy(ctx context.Context, document string, bypass bool)
 	}
 	who := wire.CallOf(ctx).Principal
 	d := authz.Evaluate(&authz.Request{
-		Principal: &who, Action: "kms:PutKeyPolicy", Resource: "*", Context: authz.Keys{"kms:calleraccount": {who.Account}},
-		Policy: p, Guarded: true, Identity: everything,
+		Principal: &who, Action: "kms:PutKeyPolicy", Resource: "*", Policy: p, Guarded: true, Identity: everything,
+		Context: authz.Keys{
+			"kms:calleraccount": {who.Account}, "aws:principalaccount": {who.Account}, "aws:principaltype": {string(who.Type)},
+			"aws:principalarn": {cmp.Or(who.RoleARN, who.ARN)}, "aws:securetransport": {"true"},
+		},
 	})
 	if !d.Allowed {
 		return malformed("The new key policy will not allow you to update the key policy in the future.")
