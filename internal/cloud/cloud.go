@@ -20,7 +20,9 @@ import (
 
 	"miniforge/internal/cloud/apigw"
 	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/iam"
 	"miniforge/internal/cloud/store"
+	"miniforge/internal/cloud/sts"
 	"miniforge/internal/cloud/wire"
 )
 
@@ -51,9 +53,10 @@ type Cloud struct {
 	log  *slog.Logger
 	db   store.DB
 	mux  *wire.Mux
-	apis *apigw.Service
-	svc  services
-	temp string // to be removed by Close
+	apis *apigw.Service // serves the HTTP APIs' own requests
+	iam  *iam.Service   // knows users' keys
+	sts  *sts.Service   // knows sessions
+	temp string         // to be removed by Close
 
 	stop       context.CancelFunc
 	background *errgroup.Group

@@ -7,16 +7,55 @@ import (
 	"miniforge/internal/cloud/apigw"
 	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/events"
+	"miniforge/internal/cloud/iam"
 	"miniforge/internal/cloud/kms"
+	"miniforge/internal/cloud/lambda"
+	"miniforge/internal/cloud/logs"
 	"miniforge/internal/cloud/s3"
+	"miniforge/internal/cloud/sns"
+	"miniforge/internal/cloud/sqs"
+	"miniforge/internal/cloud/sts"
 	"miniforge/internal/cloud/tagging"
 	"miniforge/internal/cloud/wire"
 )
 
-// services are all services of a cloud.
-type services struct {
-	kms *kms.Service
-	s3  *s3.Service
+// compose makes the services, wires them and starts their background work.
+// Services know each other only through the caller: this is the one place
+// where they meet.
+func (c *Cloud) compose(master []byte) error {
+	c.mux = wire.NewMux(wire.Options{Account: c.Account, Log: c.log, Authenticate: c.authenticate})
+	q := event.NewQueue(c.db, c.log)
+	signals := &event.Signals{}
+	db, log, account := c.db, c.log, c.Account
+
+	c.iam = iam.New(iam.Options{DB: db, Log: log, Account: account})
+	c.sts = sts.New(sts.Options{Account: account, Master: master, Role: c.iam.Role, PolicyDocument: c.iam.PolicyDocument})
+	keys := kms.New(kms.Options{DB: db, Tasks: q, Log: log, Account: account, Master: master, PrincipalExists: c.iam.PrincipalExists})
+	logGroups := logs.New(logs.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
+	buckets := s3.New(s3.Options{DB: db, Caller: c.mux, Log: log, Account: account})
+	queues := sqs.New(sqs.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
+	topics := sns.New(sns.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
+	buses := events.New(events.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
+	functions := lambda.New(lambda.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("functions"), Endpoint: c.Endpoint})
+	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account})
+
+	tagged := map[string]tagging.Source{
+		"apigateway": c.apis, "events": buses, "kms": keys, "lambda": functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues,
+	}
+	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, queues, topics, buses, functions, c.apis, tagging.New(tagged)} {
+		r.Register(c.mux, q)
+	}
+	policies := map[string]policyHolder{"kms": keys, "lambda": functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues, "events": buses}
+	c.mux.Use(c.authorize(&authz.Engine{
+		Account: account, Identity: c.iam.IdentityPolicies, PrincipalTags: c.iam.PrincipalTags, Grants: keys.Granted,
+		Resource: func(ctx context.Context, arn string) (string, error) { return c.resourcePolicy(ctx, policies, arn) },
+		ResourceTags: func(ctx context.Context, arn string) (map[string]string, error) {
+			return resourceTags(ctx, tagged, arn)
+		},
+	}))
+	c.start(q, c.apis.Run, functions.Run)
+	return nil
 }
 
 // A registrar is a service that adds its operations and task handlers.
@@ -24,31 +63,26 @@ type registrar interface {
 	Register(m *wire.Mux, q *event.Queue)
 }
 
-// compose makes the services, wires them and starts their background work.
-func (c *Cloud) compose(master []byte) error {
-	c.mux = wire.NewMux(wire.Options{Account: c.Account, Log: c.log, Authenticate: c.authenticate})
-	q := event.NewQueue(c.db, c.log)
-	s := &c.svc
-	s.kms = kms.New(kms.Options{DB: c.db, Tasks: q, Log: c.log, Account: c.Account, Master: master})
-	s.s3 = s3.New(s3.Options{DB: c.db, Caller: c.mux, Log: c.log, Account: c.Account})
-	c.apis = apigw.New(apigw.Options{DB: c.db, Caller: c.mux, Log: c.log, Account: c.Account})
-
-	tagged := map[string]tagging.Source{"apigateway": c.apis, "s3": s.s3, "kms": s.kms}
-	policies := map[string]policyHolder{"s3": s.s3, "kms": s.kms}
-	for _, r := range []registrar{s.kms, s.s3, c.apis, tagging.New(tagged)} {
-		r.Register(c.mux, q)
+// resourcePolicy is the policy of a resource; that of a role is its trust policy.
+func (c *Cloud) resourcePolicy(ctx context.Context, holders map[string]policyHolder, arn string) (string, error) {
+	service := serviceOf(arn)
+	if service == "iam" {
+		return c.iam.RoleTrust(ctx, arn)
 	}
-	c.mux.Use(c.authorize(&authz.Engine{
-		Account: c.Account,
-		Resource: func(ctx context.Context, arn string) (string, error) {
-			if h := policies[serviceOf(arn)]; h != nil {
-				return h.ResourcePolicy(ctx, arn)
-			}
-			return "", nil
-		},
-	}))
-	c.start(q, c.apis.Run)
-	return nil
+	if h := holders[service]; h != nil {
+		return h.ResourcePolicy(ctx, arn)
+	}
+	return "", nil
+}
+
+// resourceTags finds the tags of one resource among those of its region.
+func resourceTags(ctx context.Context, sources map[string]tagging.Source, arn string) (map[string]string, error) {
+	src := sources[serviceOf(arn)]
+	if src == nil {
+		return nil, nil
+	}
+	all, err := src.Tagged(ctx, strings.Split(arn, ":")[3])
+	return all[arn], err
 }
 
 // A policyHolder is a service whose resources have policies.
@@ -65,12 +99,21 @@ func serviceOf(arn string) string {
 	return p[2]
 }
 
-// authenticate finds what an access key stands for.
+// authenticate finds what an access key stands for: the root user's, a user's
+// or, with a session token, a temporary one.
 func (c *Cloud) authenticate(ctx context.Context, id, token string) (wire.Credential, error) {
-	if id == c.AccessKeyID && token == "" {
+	if token != "" {
+		secret, p, err := c.sts.Session(ctx, id, token)
+		return wire.Credential{Secret: secret, Principal: p}, err
+	}
+	if id == c.AccessKeyID {
 		return wire.Credential{Secret: c.SecretAccessKey, Principal: c.root()}, nil
 	}
-	return wire.Credential{}, wire.ErrUnknownKey
+	secret, p, ok, err := c.iam.Key(ctx, id)
+	if err == nil && !ok {
+		err = wire.ErrUnknownKey
+	}
+	return wire.Credential{Secret: secret, Principal: p}, err
 }
 
 // authorize has every call judged before its service sees it.

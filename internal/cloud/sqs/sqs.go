@@ -42,7 +42,7 @@ func New(o Options) *Service { return &Service{o} }
 func (s *Service) Register(m *wire.Mux, q *event.Queue) {
 	api := m.API(wire.API{
 		Service: "sqs", Protocol: wire.JSON10, Target: "AmazonSQS",
-		Names: map[string]string{"QueueUrls": "queueUrls"},
+		Names: map[string]string{"ListDeadLetterSourceQueuesOutput.QueueUrls": "queueUrls", "CreateQueueInput.Tags": "tags"},
 		QueryCodes: map[string]string{
 			"QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue", "QueueNameExists": "QueueAlreadyExists",
 			"QueueDeletedRecently": "AWS.SimpleQueueService.QueueDeletedRecently", "PurgeQueueInProgress": "AWS.SimpleQueueService.PurgeQueueInProgress",
