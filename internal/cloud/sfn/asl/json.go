@@ -1,0 +1,124 @@
+// Package asl is the Amazon States Language with JSONPath: it parses and
+// validates definitions and evaluates paths, payload templates, intrinsic
+// functions, choice rules, retriers and catchers. It is pure: it knows no
+// clock, no store and no service.
+//
+// https://states-language.net/spec.html
+package asl
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// MaxPayload is the size in bytes that no input, output or result may exceed.
+const MaxPayload = 262_144
+
+// Decode reads one JSON text. Numbers become int64 or float64, as paths and
+// comparisons need them; those that either would change in writing stay a
+// [json.Number], so that what only passes through keeps its digits.
+func Decode(raw []byte) (any, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, fmt.Errorf("read JSON: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, fmt.Errorf("read JSON: text after the value")
+	}
+	return numbers(v), nil
+}
+
+func numbers(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, x := range v {
+			v[k] = numbers(x)
+		}
+	case []any:
+		for i, x := range v {
+			v[i] = numbers(x)
+		}
+	case json.Number:
+		if i, err := strconv.ParseInt(v.String(), 10, 64); err == nil && v != "-0" {
+			return i
+		}
+		if f, err := v.Float64(); err == nil && string(Encode(f)) == v.String() {
+			return f
+		}
+	}
+	return v
+}
+
+// Encode writes a value that [Decode] or this package made.
+func Encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		// Only a value that is no JSON can do this: a programming error.
+		panic("asl: " + err.Error())
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// float is the value of a JSON number.
+func float(v any) (float64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return float64(v), true
+	case float64:
+		return v, true
+	case json.Number:
+		f, err := v.Float64()
+		return f, err == nil
+	}
+	return 0, false
+}
+
+// integer is the value of a JSON number without a fraction.
+func integer(v any) (int64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return v, true
+	case float64:
+		return int64(v), v == float64(int64(v))
+	case json.Number:
+		f, err := v.Float64()
+		return int64(f), err == nil && f == float64(int64(f))
+	}
+	return 0, false
+}
+
+// clone copies objects and arrays, so that writing into the copy changes no
+// document that somebody else still reads.
+func clone(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		c := make(map[string]any, len(v))
+		for k, x := range v {
+			c[k] = clone(x)
+		}
+		return c
+	case []any:
+		c := make([]any, len(v))
+		for i, x := range v {
+			c[i] = clone(x)
+		}
+		return c
+	}
+	return v
+}
+
+// text is a value as error messages show it.
+func text(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	return strings.TrimSpace(string(Encode(v)))
+}
