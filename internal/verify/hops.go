@@ -60,9 +60,7 @@ func (r *Run) hops() []check.Check {
 		hop("checker", "The workflow asks the inventory checker", good, logs(stack.InventoryChecker, "stock checked")),
 		hop("inventory", "The workflow takes the miniature from the stock", good, r.hopInventory),
 		hop("payment", "The workflow asks the payment processor", good, logs(stack.PaymentProcessor, "payment done")),
-		hop("workflow-log", "The workflow writes its log", good, func(ctx context.Context, t *check.T, p probe) error {
-			return r.claimLog(ctx, t, n.WorkflowLogGroup(), p.id, "ExecutionSucceeded", p)
-		}),
+		hop("workflow-log", "The workflow writes its log", good, r.hopWorkflowLog),
 		hop("notification", "The topic reaches the notification queue", good, func(ctx context.Context, t *check.T, p probe) error {
 			return r.claimLetter(ctx, t, r.lab.notifications, p)
 		}),
@@ -121,6 +119,16 @@ func (r *Run) hopExecution(ctx context.Context, t *check.T, p probe) error {
 		check.Equal(t, "its end", sfntypes.ExecutionStatusSucceeded, e.Status)
 		return nil
 	})
+}
+
+// hopWorkflowLog looks for the execution's ARN, which is in every event of its
+// log, also if the workflow is set not to log its data.
+func (r *Run) hopWorkflowLog(ctx context.Context, t *check.T, p probe) error {
+	o, err := r.lab.settled(ctx, p.id)
+	if err != nil {
+		return err
+	}
+	return r.claimLog(ctx, t, r.stack.WorkflowLogGroup(), o.ExecutionARN, "ExecutionSucceeded", p)
 }
 
 func (r *Run) hopInventory(ctx context.Context, t *check.T, p probe) error {
