@@ -22,6 +22,7 @@ import (
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	tagging "github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
@@ -131,6 +132,7 @@ func (c *Cloud) config(region string) aws.Config {
 type filler struct{ r *rand.Rand }
 
 var unionTypes = map[reflect.Type]any{
+	reflect.TypeFor[iamtypes.PolicyIdentifier]():  &iamtypes.PolicyIdentifierMemberInlinePolicyIdentifier{Value: iamtypes.InlinePolicyIdentifierType{AttachmentName: new("a"), AttachmentType: "role", PolicyName: new("p")}},
 	reflect.TypeFor[ddbtypes.AttributeValue]():    &ddbtypes.AttributeValueMemberL{Value: []ddbtypes.AttributeValue{&ddbtypes.AttributeValueMemberN{Value: "1"}, &ddbtypes.AttributeValueMemberBOOL{Value: true}}},
 	reflect.TypeFor[streamtypes.AttributeValue](): &streamtypes.AttributeValueMemberM{Value: map[string]streamtypes.AttributeValue{"a": &streamtypes.AttributeValueMemberS{Value: "x"}}},
 }
