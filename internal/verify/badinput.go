@@ -136,9 +136,5 @@ func (r *Run) noSuchRoute(ctx context.Context, t *check.T) error {
 
 func (r *Run) badKey(ctx context.Context, t *check.T) error {
 	_, err := r.lab.placeAs(ctx, request("tok_visa", order.Item{SKU: "MF-DRAGON-01", Quantity: 1}), strings.Repeat("k", order.MaxKey+1))
-	problem, _ := errors.AsType[*order.Problem](err)
-	if t.Claim("answer", "400, as a problem", fmt.Sprint(err), problem != nil && problem.Status == http.StatusBadRequest) {
-		check.Equal(t, "field at fault", order.KeyHeader, problem.Errors[0].Field)
-	}
-	return nil
+	return claimRefused(t, err, http.StatusBadRequest, order.KeyHeader)
 }

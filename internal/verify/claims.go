@@ -2,12 +2,14 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"miniforge/internal/check"
+	"miniforge/internal/drive"
 	"miniforge/internal/order"
 )
 
@@ -64,6 +66,21 @@ func (l *lab) claimStock(ctx context.Context, t *check.T, sku string, want stock
 		return fmt.Sprintf("%d available, %d sold, %d held", available, sold, held)
 	}
 	check.Equal(t, "stock of "+sku, text(want.available, want.sold, 0), text(s.Available, s.Sold, s.Held()))
+	return nil
+}
+
+// claimRefused claims that the API refused a request with a status, because of
+// one field. An error that is no answer of the API is returned.
+func claimRefused(t *check.T, err error, status int, field string) error {
+	problem, refused := errors.AsType[*order.Problem](err)
+	_, answered := errors.AsType[*drive.StatusError](err)
+	if err != nil && !refused && !answered {
+		return err
+	}
+	want := fmt.Sprintf("%d, as a problem", status)
+	if t.Claim("answer", want, fmt.Sprint(err), refused && problem.Status == status && len(problem.Errors) > 0) {
+		check.Equal(t, "field at fault", field, problem.Errors[0].Field)
+	}
 	return nil
 }
 

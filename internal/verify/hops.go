@@ -139,6 +139,9 @@ func (r *Run) hopInventory(ctx context.Context, t *check.T, p probe) error {
 
 func (r *Run) claimLetter(ctx context.Context, t *check.T, m *mailbox, p probe) error {
 	letters, err := m.find(ctx, p.id, r.o.Patience)
+	if err != nil && !errors.Is(err, errNoLetter) {
+		return err
+	}
 	got := fmt.Sprintf("%d messages", len(letters))
 	if err != nil {
 		got = err.Error()

@@ -58,6 +58,9 @@ func newMailbox(api queueAPI, name string) *mailbox {
 	return &mailbox{sqs: api, name: name, seen: map[string]letter{}}
 }
 
+// errNoLetter means that the queue was read, and did not have the message.
+var errNoLetter = errors.New("no message")
+
 // find waits for the messages about an order and returns those that are there.
 func (m *mailbox) find(ctx context.Context, orderID string, within time.Duration) ([]letter, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("not within %s", within))
@@ -68,7 +71,7 @@ func (m *mailbox) find(ctx context.Context, orderID string, within time.Duration
 			return found, nil
 		}
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("wait for a message about %s in %s: %w", orderID, m.name, context.Cause(ctx))
+			return nil, fmt.Errorf("%w about %s in %s: %w", errNoLetter, orderID, m.name, context.Cause(ctx))
 		}
 		if err != nil {
 			return nil, err

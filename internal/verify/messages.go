@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"miniforge/internal/check"
@@ -59,9 +60,11 @@ func (r *Run) failedMessage(ctx context.Context, t *check.T) error {
 // taking its body for the message itself.
 func (r *Run) notice(ctx context.Context, t *check.T, o order.Order) (n notice, err error) {
 	letters, err := r.lab.notifications.find(ctx, o.ID, r.o.Patience)
-	if err != nil {
+	if errors.Is(err, errNoLetter) {
 		t.Claim("message in "+r.stack.Notifications(), "about "+o.ID, err.Error(), false)
 		return n, nil
+	} else if err != nil {
+		return n, err
 	}
 	if err := json.Unmarshal([]byte(letters[0].Body), &n); err != nil {
 		return n, fmt.Errorf("read notification: %w", err)
@@ -76,9 +79,11 @@ func (r *Run) deadLetter(ctx context.Context, t *check.T) error {
 		return err
 	}
 	letters, err := r.lab.deadLetters.find(ctx, o.ID, r.o.Patience)
-	if err != nil {
+	if errors.Is(err, errNoLetter) {
 		t.Claim("message in "+r.stack.DeadLetters(), "about "+o.ID, err.Error(), false)
 		return nil
+	} else if err != nil {
+		return err
 	}
 	check.Equal(t, "dead letters about the order", 1, len(letters))
 	var body struct {
