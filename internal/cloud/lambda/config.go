@@ -317,8 +317,13 @@ func shown(e *types.Environment) *types.EnvironmentResponse {
 // assume has Lambda assume a function's role and returns the credentials.
 func (s *Service) assume(ctx context.Context, n name, role string) (*sts.AssumeRoleOutput, error) {
 	as := wire.As{Principal: authz.ServicePrincipal("lambda", n.arn(), n.account), Region: n.region}
-	out, err := wire.Do[sts.AssumeRoleOutput](ctx, s.Caller, as, &sts.AssumeRoleInput{RoleArn: &role, RoleSessionName: new(n.function)})
+	session := n.function
+	if len(session) < 2 { // STS takes no shorter ones
+		session = "function-" + session
+	}
+	out, err := wire.Do[sts.AssumeRoleOutput](ctx, s.Caller, as, &sts.AssumeRoleInput{RoleArn: &role, RoleSessionName: &session})
 	if err != nil {
+		s.Log.Debug("cannot assume a function's role", "function", n.function, "role", role, "error", err)
 		return nil, refused(err, badValue("The role defined for the function cannot be assumed by Lambda."))
 	}
 	return out, nil

@@ -55,7 +55,7 @@ func (f *fakeCloud) Call(_ context.Context, as wire.As, in any) (any, error) {
 	}
 	switch x := in.(type) {
 	case *sts.AssumeRoleInput:
-		if as.Principal.Service != "lambda.amazonaws.com" || strings.Contains(*x.RoleArn, "stranger") {
+		if as.Principal.Service != "lambda.amazonaws.com" || strings.Contains(*x.RoleArn, "stranger") || len(*x.RoleSessionName) < 2 {
 			return nil, wire.Errorf("AccessDenied", "not allowed")
 		}
 		return &sts.AssumeRoleOutput{

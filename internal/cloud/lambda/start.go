@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -140,9 +139,9 @@ func commandOf(v *versionRow, task string) ([]string, error) {
 	case strings.HasPrefix(runtime, "provided"):
 		return []string{filepath.Join(task, "bootstrap")}, nil
 	case strings.HasPrefix(runtime, "python"):
-		python, err := exec.LookPath("python3")
+		python, err := findPython()
 		if err != nil {
-			return nil, &sandbox.Failure{Type: sandbox.InvalidEntry, Message: "functions of runtime " + runtime + " need python3, which is not there"}
+			return nil, &sandbox.Failure{Type: sandbox.InvalidEntry, Message: "functions of runtime " + runtime + " need python3: " + err.Error()}
 		}
 		return []string{python, "-u", "-c", pythonRuntime}, nil
 	default:

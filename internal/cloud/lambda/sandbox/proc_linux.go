@@ -16,8 +16,6 @@ func attributes() *syscall.SysProcAttr {
 
 func lockThread() { runtime.LockOSThread() }
 
-func rusageBytes(u *syscall.Rusage) int64 { return u.Maxrss * 1024 }
-
 // peakMemory is the most resident memory that a process has had.
 func peakMemory(pid int) int64 {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")

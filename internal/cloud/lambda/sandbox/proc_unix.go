@@ -8,7 +8,5 @@ func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: tr
 
 func lockThread() {} // nothing ends with a thread here
 
-func rusageBytes(u *syscall.Rusage) int64 { return int64(u.Maxrss) }
-
 // peakMemory is not told of running processes here.
 func peakMemory(int) int64 { return 0 }

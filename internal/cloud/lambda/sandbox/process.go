@@ -70,6 +70,7 @@ type process struct {
 	work  chan *job
 	ended chan struct{} // closed when the process has ended
 	state *os.ProcessState
+	peak  int64 // of memory, in bytes
 
 	mu      sync.Mutex
 	init    *Failure // reported by the runtime while it initialised
@@ -117,6 +118,7 @@ func (p *process) initialise(ctx context.Context, limit time.Duration) (Sandbox,
 	defer timer.Stop()
 	select {
 	case <-p.ready:
+		p.maxMemory()
 		return p, nil
 	case <-p.ended:
 		return nil, p.exit()
@@ -190,6 +192,7 @@ func (p *process) Invoke(in Invocation) Result {
 		case <-p.ended:
 			r = p.answered(j, p.exit)
 		case <-timer.C:
+			p.maxMemory()
 			r = p.answered(j, func() *Failure { p.Close(); return timedOut(in.Timeout) })
 		}
 	case <-p.ended:
@@ -198,7 +201,9 @@ func (p *process) Invoke(in Invocation) Result {
 		p.Close()
 		r.Failure = timedOut(in.Timeout)
 	}
-	r.Duration = time.Since(start)
+	if r.Duration = time.Since(start); r.Failure != nil && r.Failure.Type == TimedOut {
+		r.Duration = in.Timeout
+	}
 	r.MaxMemory = p.maxMemory()
 	// All that the function wrote before it answered is in the pipe by now.
 	p.out.drain()
@@ -215,14 +220,14 @@ func (p *process) answered(j *job, failure func() *Failure) Result {
 	}
 }
 
+// maxMemory is the most that the process has used so far. Of a process that
+// has ended it is what was known before: the kernel counts the memory of the
+// cloud itself, from which the process was forked, among what it used in all.
 func (p *process) maxMemory() int64 {
 	select {
 	case <-p.ended:
-		if u, ok := p.state.SysUsage().(*syscall.Rusage); ok {
-			return rusageBytes(u)
-		}
-		return 0
 	default:
-		return peakMemory(p.cmd.Process.Pid)
+		p.peak = max(p.peak, peakMemory(p.cmd.Process.Pid))
 	}
+	return p.peak
 }
