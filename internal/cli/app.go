@@ -101,7 +101,13 @@ func (a *app) redirected(ctx context.Context, folder local.Folder) string {
 
 // cloudCommandLine starts the local cloud in the background.
 func (a *app) cloudCommandLine() []string {
-	return []string{a.env.Executable, "cloud", "start", "--auto", fmt.Sprintf("--ready-fd=%d", local.ReadyFD)}
+	return append(a.cloudInBackground(), "--auto")
+}
+
+// cloudInBackground is how this program is started again. Whatever limits the
+// time of commands must not limit that of the cloud.
+func (a *app) cloudInBackground() []string {
+	return []string{a.env.Executable, "cloud", "start", "--timeout=0", fmt.Sprintf("--ready-fd=%d", local.ReadyFD)}
 }
 
 // stack reaches the target and declares the stack there, without code.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,7 +107,7 @@ func (a *app) cloudStartBackground(ctx context.Context, folder local.Folder, o c
 	if s, err := folder.Running(ctx); err == nil && !o.fits(s) {
 		return cloudResult{State: s, Running: true}, fail(exitFailed, "stop it by: miniforge cloud stop", fmt.Errorf("%w as process %d, and not as asked for", local.ErrRunning, s.PID))
 	}
-	command := []string{a.env.Executable, "cloud", "start", fmt.Sprintf("--ready-fd=%d", local.ReadyFD)}
+	command := a.cloudInBackground()
 	if o.port != local.AnyPort {
 		command = append(command, fmt.Sprintf("--port=%d", o.port))
 	}
@@ -235,7 +236,7 @@ func (a *app) cloudEnvCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			return cloudEnvResult{s.Endpoint, s.AccessKeyID, s.SecretAccessKey, s.Region}, nil
+			return cloudEnvResult{s.Endpoint, s.AccessKeyID, s.SecretAccessKey, cmp.Or(a.region, s.Region)}, nil
 		}),
 	}
 }

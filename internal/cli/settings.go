@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,11 +42,11 @@ func (a *app) globalFlags(f *pflag.FlagSet) {
 }
 
 // environment names the variables of global flags, the first that is set wins.
-// The region and the profile are left to the SDK's own chain.
+// The profile, and the region of one, are left to the SDK's own chain.
 var environment = map[string][]string{
 	"target":   {"MINIFORGE_TARGET", "AWS_ENDPOINT_URL"},
 	"name":     {"MINIFORGE_NAME"},
-	"region":   {"MINIFORGE_REGION"},
+	"region":   {"MINIFORGE_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"},
 	"profile":  {"MINIFORGE_PROFILE"},
 	"output":   {"MINIFORGE_OUTPUT"},
 	"quiet":    {"MINIFORGE_QUIET"},
@@ -83,7 +84,7 @@ func (a *app) settle(c *cobra.Command, _ []string) error {
 	if err := target.Parse(a.target); err != nil {
 		return usageError(c, err)
 	}
-	if err := (stack.Names{Name: a.name, Account: "000000000000", Region: "us-east-1"}).Validate(); err != nil {
+	if err := (stack.Names{Name: a.name, Account: "000000000000", Region: cmp.Or(a.region, "us-east-1")}).Validate(); err != nil {
 		return usageError(c, err)
 	}
 	if a.timeout < 0 {
