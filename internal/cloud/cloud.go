@@ -144,12 +144,20 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == HealthPath:
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"status": "ok", "version": c.opts.Version, "pid": os.Getpid()})
+		if err := json.NewEncoder(w).Encode(health{"ok", c.opts.Version, os.Getpid()}); err != nil {
+			c.log.Debug("health check was not answered", "error", err)
+		}
 	case strings.HasPrefix(r.URL.Path, apigw.BasePath):
 		c.apis.ServeHTTP(w, r)
 	default:
 		c.mux.ServeHTTP(w, r)
 	}
+}
+
+type health struct {
+	Status  string `json:"status"`
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
 }
 
 // HealthPath answers 200 as soon as the cloud serves; it needs no signature.
@@ -193,7 +201,9 @@ func (c *Cloud) serve(ctx context.Context, s *http.Server, l net.Listener) error
 	if err := s.Shutdown(drain); err != nil {
 		_ = s.Close() // what is still open after the drain time is cut off
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve cloud: %w", err)
+	}
 	return nil
 }
 

@@ -90,7 +90,7 @@ func TestEveryOperationRoundTrips(t *testing.T) {
 			f.fill(out.Elem(), 0)
 			output = out.Interface()
 			res := reflect.ValueOf(clients[pkg](cfg)).MethodByName(op.Name).Call([]reflect.Value{reflect.ValueOf(t.Context()), in})
-			if err, _ := res[1].Interface().(error); err != nil {
+			if err, _ := reflect.TypeAssert[error](res[1]); err != nil {
 				t.Fatal(err)
 			}
 			if d := diff(in, reflect.ValueOf(input), ""); d != "" {
@@ -202,7 +202,7 @@ func diff(a, b reflect.Value, path string) string {
 	}
 	switch a.Kind() {
 	case reflect.Pointer, reflect.Interface:
-		if ra, ok := a.Interface().(io.Reader); ok && !a.IsNil() {
+		if ra, ok := reflect.TypeAssert[io.Reader](a); ok && !a.IsNil() {
 			return diffReaders(ra, b, path)
 		}
 		if a.IsNil() || b.IsNil() {
@@ -213,7 +213,7 @@ func diff(a, b reflect.Value, path string) string {
 		}
 		return diff(a.Elem(), b.Elem(), path)
 	case reflect.Struct:
-		if ta, ok := a.Interface().(time.Time); ok {
+		if ta, ok := reflect.TypeAssert[time.Time](a); ok {
 			if tb := b.Interface().(time.Time); !ta.Equal(tb) {
 				return fmt.Sprint(path, " ", ta, " ", tb)
 			}
@@ -257,7 +257,7 @@ func diff(a, b reflect.Value, path string) string {
 }
 
 func diffReaders(a io.Reader, b reflect.Value, path string) string {
-	rb, ok := b.Interface().(io.Reader)
+	rb, ok := reflect.TypeAssert[io.Reader](b)
 	if !ok {
 		return path + " (no body)"
 	}

@@ -75,7 +75,7 @@ func answer(c *wire.Call, a apiRow) types.Api {
 
 // CreateApi makes an HTTP API. With a target ("quick create") it also makes
 // the integration, the route and the $default stage.
-func (s *Service) CreateApi(ctx context.Context, in *sdk.CreateApiInput) (*sdk.CreateApiOutput, error) {
+func (s *Service) CreateApi(ctx context.Context, in *sdk.CreateApiInput) (*sdk.CreateApiOutput, error) { //nolint:revive // the operation is called so
 	c := wire.CallOf(ctx)
 	if in.ProtocolType != types.ProtocolTypeHttp {
 		return nil, badRequest("The embedded cloud serves HTTP APIs only, not " + string(in.ProtocolType))
@@ -149,7 +149,7 @@ func load(tx *store.Tx, region string, id *string) (apiRow, error) {
 }
 
 // GetApi describes an API.
-func (s *Service) GetApi(ctx context.Context, in *sdk.GetApiInput) (*sdk.GetApiOutput, error) {
+func (s *Service) GetApi(ctx context.Context, in *sdk.GetApiInput) (*sdk.GetApiOutput, error) { //nolint:revive // the operation is called so
 	c := wire.CallOf(ctx)
 	var row apiRow
 	err := s.DB.View(func(tx *store.Tx) (err error) {
@@ -183,7 +183,7 @@ func (s *Service) GetApis(ctx context.Context, in *sdk.GetApisInput) (*sdk.GetAp
 }
 
 // UpdateApi changes the members that are given.
-func (s *Service) UpdateApi(ctx context.Context, in *sdk.UpdateApiInput) (*sdk.UpdateApiOutput, error) {
+func (s *Service) UpdateApi(ctx context.Context, in *sdk.UpdateApiInput) (*sdk.UpdateApiOutput, error) { //nolint:revive // the operation is called so
 	c := wire.CallOf(ctx)
 	var row apiRow
 	err := s.DB.Update(ctx, func(tx *store.Tx) (err error) {
@@ -203,7 +203,7 @@ func (s *Service) UpdateApi(ctx context.Context, in *sdk.UpdateApiInput) (*sdk.U
 }
 
 // DeleteApi deletes an API with all its parts.
-func (s *Service) DeleteApi(ctx context.Context, in *sdk.DeleteApiInput) (*sdk.DeleteApiOutput, error) {
+func (s *Service) DeleteApi(ctx context.Context, in *sdk.DeleteApiInput) (*sdk.DeleteApiOutput, error) { //nolint:revive // the operation is called so
 	c := wire.CallOf(ctx)
 	return &sdk.DeleteApiOutput{}, s.DB.Update(ctx, func(tx *store.Tx) error {
 		if _, err := load(tx, c.Region, in.ApiId); err != nil {

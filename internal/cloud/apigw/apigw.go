@@ -114,14 +114,15 @@ func notFound(kind, id string) error {
 }
 
 func key(region string, parts ...*string) string {
-	k := region
+	var k strings.Builder
+	k.WriteString(region)
 	for _, p := range parts {
-		k += "/"
+		k.WriteByte('/')
 		if p != nil {
-			k += *p
+			k.WriteString(*p)
 		}
 	}
-	return k
+	return k.String()
 }
 
 // ofAPI is the prefix of all rows of an API's parts.

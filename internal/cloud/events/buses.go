@@ -213,7 +213,7 @@ type busPolicy struct {
 func (s *Service) PutPermission(ctx context.Context, in *sdk.PutPermissionInput) (*sdk.PutPermissionOutput, error) {
 	name := busOf(in.EventBusName)
 	return &sdk.PutPermissionOutput{}, s.changeBus(ctx, name, func(b *bus) error {
-		doc := ""
+		var doc string
 		switch {
 		case in.Policy != nil:
 			doc = *in.Policy

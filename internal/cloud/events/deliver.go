@@ -124,8 +124,7 @@ func backoff(attempts int) time.Duration {
 // it is one that no retry cures.
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
 func classify(err error) (code string, lasting bool) {
-	var role *roleError
-	if errors.As(err, &role) {
+	if _, ok := errors.AsType[*roleError](err); ok {
 		return "FAILED_TO_ASSUME_ROLE", true
 	}
 	api, ok := errors.AsType[smithy.APIError](err)
@@ -204,7 +203,10 @@ func (s *Service) ship(ctx context.Context, sh shipment) error {
 }
 
 func quoteField(name, value string) []byte {
-	b, _ := json.Marshal(map[string]string{name: value}) // strings cannot fail
+	b, err := json.Marshal(map[string]string{name: value})
+	if err != nil {
+		panic("events: strings cannot fail to marshal: " + err.Error())
+	}
 	return b
 }
 

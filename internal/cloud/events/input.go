@@ -115,7 +115,7 @@ func transform(tr types.InputTransformer, sh shipment) (string, error) {
 	}
 	values["aws.events.rule-arn"], values["aws.events.rule-name"] = sh.ruleARN, sh.rule
 	values["aws.events.event.ingestion-time"] = sh.sent.UTC().Format(second)
-	values["aws.events.event.json"] = json.RawMessage(sh.event)
+	values["aws.events.event.json"] = sh.event
 	rest := map[string]any{}
 	for k, v := range doc {
 		if k != "detail" {

@@ -51,55 +51,7 @@ func (s *Service) registerBuckets(api *wire.API) {
 	bind(api, "GET /{Bucket}?acl", s.GetBucketAcl, wire.Root("AccessControlPolicy"), wire.Needs(func(_ *wire.Call, in *sdk.GetBucketAclInput) []authz.Access {
 		return access("GetBucketAcl", in.Bucket, nil)
 	}))
-
-	bind(api, "GET /{Bucket}?tagging", s.GetBucketTagging, wire.Root("Tagging"), wire.Needs(func(_ *wire.Call, in *sdk.GetBucketTaggingInput) []authz.Access {
-		return access("GetBucketTagging", in.Bucket, nil)
-	}))
-	bind(api, "PUT /{Bucket}?tagging", s.PutBucketTagging, wire.Payload("Tagging"), wire.Status(204), wire.Members("Tagging!"), wire.Needs(func(_ *wire.Call, in *sdk.PutBucketTaggingInput) []authz.Access {
-		return access("PutBucketTagging", in.Bucket, nil)
-	}))
-	bind(api, "DELETE /{Bucket}?tagging", s.DeleteBucketTagging, wire.Status(204), wire.Needs(func(_ *wire.Call, in *sdk.DeleteBucketTaggingInput) []authz.Access {
-		return access("PutBucketTagging", in.Bucket, nil)
-	}))
-	bind(api, "GET /{Bucket}?versioning", s.GetBucketVersioning, wire.Root("VersioningConfiguration"), wire.Needs(func(_ *wire.Call, in *sdk.GetBucketVersioningInput) []authz.Access {
-		return access("GetBucketVersioning", in.Bucket, nil)
-	}))
-	bind(api, "PUT /{Bucket}?versioning", s.PutBucketVersioning, wire.Payload("VersioningConfiguration"), wire.Members("VersioningConfiguration!"), wire.Needs(func(_ *wire.Call, in *sdk.PutBucketVersioningInput) []authz.Access {
-		return access("PutBucketVersioning", in.Bucket, nil)
-	}))
-	bind(api, "GET /{Bucket}?encryption", s.GetBucketEncryption, wire.Payload("ServerSideEncryptionConfiguration"), wire.Root("ServerSideEncryptionConfiguration"), wire.Needs(func(_ *wire.Call, in *sdk.GetBucketEncryptionInput) []authz.Access {
-		return access("GetEncryptionConfiguration", in.Bucket, nil)
-	}))
-	bind(api, "PUT /{Bucket}?encryption", s.PutBucketEncryption, wire.Payload("ServerSideEncryptionConfiguration"), wire.Members("ServerSideEncryptionConfiguration!"), wire.Needs(func(_ *wire.Call, in *sdk.PutBucketEncryptionInput) []authz.Access {
-		return access("PutEncryptionConfiguration", in.Bucket, nil)
-	}))
-	bind(api, "DELETE /{Bucket}?encryption", s.DeleteBucketEncryption, wire.Status(204), wire.Needs(func(_ *wire.Call, in *sdk.DeleteBucketEncryptionInput) []authz.Access {
-		return access("PutEncryptionConfiguration", in.Bucket, nil)
-	}))
-	bind(api, "GET /{Bucket}?publicAccessBlock", s.GetPublicAccessBlock, wire.Payload("PublicAccessBlockConfiguration"), wire.Root("PublicAccessBlockConfiguration"), wire.Needs(func(_ *wire.Call, in *sdk.GetPublicAccessBlockInput) []authz.Access {
-		return access("GetBucketPublicAccessBlock", in.Bucket, nil)
-	}))
-	bind(api, "PUT /{Bucket}?publicAccessBlock", s.PutPublicAccessBlock, wire.Payload("PublicAccessBlockConfiguration"), wire.Members("PublicAccessBlockConfiguration!"), wire.Needs(func(_ *wire.Call, in *sdk.PutPublicAccessBlockInput) []authz.Access {
-		return access("PutBucketPublicAccessBlock", in.Bucket, nil)
-	}))
-	bind(api, "DELETE /{Bucket}?publicAccessBlock", s.DeletePublicAccessBlock, wire.Status(204), wire.Needs(func(_ *wire.Call, in *sdk.DeletePublicAccessBlockInput) []authz.Access {
-		return access("PutBucketPublicAccessBlock", in.Bucket, nil)
-	}))
-	bind(api, "GET /{Bucket}?ownershipControls", s.GetBucketOwnershipControls, wire.Payload("OwnershipControls"), wire.Root("OwnershipControls"), wire.Needs(func(_ *wire.Call, in *sdk.GetBucketOwnershipControlsInput) []authz.Access {
-		return access("GetBucketOwnershipControls", in.Bucket, nil)
-	}))
-	bind(api, "PUT /{Bucket}?ownershipControls", s.PutBucketOwnershipControls, wire.Payload("OwnershipControls"), wire.Members("OwnershipControls!"), wire.Needs(func(_ *wire.Call, in *sdk.PutBucketOwnershipControlsInput) []authz.Access {
-		return access("PutBucketOwnershipControls", in.Bucket, nil)
-	}))
-	bind(api, "GET /{Bucket}?policy", s.GetBucketPolicy, wire.Payload("Policy"), wire.Needs(func(_ *wire.Call, in *sdk.GetBucketPolicyInput) []authz.Access {
-		return access("GetBucketPolicy", in.Bucket, nil)
-	}))
-	bind(api, "PUT /{Bucket}?policy", s.PutBucketPolicy, wire.Payload("Policy"), wire.Status(204), wire.Members("Policy!"), wire.Needs(func(_ *wire.Call, in *sdk.PutBucketPolicyInput) []authz.Access {
-		return access("PutBucketPolicy", in.Bucket, nil)
-	}))
-	bind(api, "DELETE /{Bucket}?policy", s.DeleteBucketPolicy, wire.Status(204), wire.Needs(func(_ *wire.Call, in *sdk.DeleteBucketPolicyInput) []authz.Access {
-		return access("DeleteBucketPolicy", in.Bucket, nil)
-	}))
+	s.registerConfig(api)
 }
 
 var (
@@ -252,7 +204,7 @@ func (s *Service) GetBucketLocation(_ context.Context, in *sdk.GetBucketLocation
 }
 
 // GetBucketAcl answers what every bucket with ACLs disabled has: the owner's full control.
-func (s *Service) GetBucketAcl(_ context.Context, in *sdk.GetBucketAclInput) (*sdk.GetBucketAclOutput, error) {
+func (s *Service) GetBucketAcl(_ context.Context, in *sdk.GetBucketAclInput) (*sdk.GetBucketAclOutput, error) { //nolint:revive // the operation is called so
 	if _, err := s.bucket(in.Bucket); err != nil {
 		return nil, err
 	}

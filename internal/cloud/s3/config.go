@@ -8,7 +8,34 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"miniforge/internal/cloud/authz"
+	"miniforge/internal/cloud/wire"
 )
+
+// onBucket judges an operation by an action on the bucket that it names.
+func onBucket[In any](action string, bucket func(*In) *string) wire.Option {
+	return wire.Needs(func(_ *wire.Call, in *In) []authz.Access { return access(action, bucket(in), nil) })
+}
+
+// registerConfig adds the operations on a bucket's configuration: a GET, PUT
+// and DELETE of each subresource.
+func (s *Service) registerConfig(api *wire.API) {
+	bind(api, "GET /{Bucket}?tagging", s.GetBucketTagging, wire.Root("Tagging"), onBucket("GetBucketTagging", func(in *sdk.GetBucketTaggingInput) *string { return in.Bucket }))
+	bind(api, "PUT /{Bucket}?tagging", s.PutBucketTagging, wire.Payload("Tagging"), wire.Status(204), wire.Members("Tagging!"), onBucket("PutBucketTagging", func(in *sdk.PutBucketTaggingInput) *string { return in.Bucket }))
+	bind(api, "DELETE /{Bucket}?tagging", s.DeleteBucketTagging, wire.Status(204), onBucket("PutBucketTagging", func(in *sdk.DeleteBucketTaggingInput) *string { return in.Bucket }))
+	bind(api, "GET /{Bucket}?versioning", s.GetBucketVersioning, wire.Root("VersioningConfiguration"), onBucket("GetBucketVersioning", func(in *sdk.GetBucketVersioningInput) *string { return in.Bucket }))
+	bind(api, "PUT /{Bucket}?versioning", s.PutBucketVersioning, wire.Payload("VersioningConfiguration"), wire.Members("VersioningConfiguration!"), onBucket("PutBucketVersioning", func(in *sdk.PutBucketVersioningInput) *string { return in.Bucket }))
+	bind(api, "GET /{Bucket}?encryption", s.GetBucketEncryption, wire.Payload("ServerSideEncryptionConfiguration"), wire.Root("ServerSideEncryptionConfiguration"), onBucket("GetEncryptionConfiguration", func(in *sdk.GetBucketEncryptionInput) *string { return in.Bucket }))
+	bind(api, "PUT /{Bucket}?encryption", s.PutBucketEncryption, wire.Payload("ServerSideEncryptionConfiguration"), wire.Members("ServerSideEncryptionConfiguration!"), onBucket("PutEncryptionConfiguration", func(in *sdk.PutBucketEncryptionInput) *string { return in.Bucket }))
+	bind(api, "DELETE /{Bucket}?encryption", s.DeleteBucketEncryption, wire.Status(204), onBucket("PutEncryptionConfiguration", func(in *sdk.DeleteBucketEncryptionInput) *string { return in.Bucket }))
+	bind(api, "GET /{Bucket}?publicAccessBlock", s.GetPublicAccessBlock, wire.Payload("PublicAccessBlockConfiguration"), wire.Root("PublicAccessBlockConfiguration"), onBucket("GetBucketPublicAccessBlock", func(in *sdk.GetPublicAccessBlockInput) *string { return in.Bucket }))
+	bind(api, "PUT /{Bucket}?publicAccessBlock", s.PutPublicAccessBlock, wire.Payload("PublicAccessBlockConfiguration"), wire.Members("PublicAccessBlockConfiguration!"), onBucket("PutBucketPublicAccessBlock", func(in *sdk.PutPublicAccessBlockInput) *string { return in.Bucket }))
+	bind(api, "DELETE /{Bucket}?publicAccessBlock", s.DeletePublicAccessBlock, wire.Status(204), onBucket("PutBucketPublicAccessBlock", func(in *sdk.DeletePublicAccessBlockInput) *string { return in.Bucket }))
+	bind(api, "GET /{Bucket}?ownershipControls", s.GetBucketOwnershipControls, wire.Payload("OwnershipControls"), wire.Root("OwnershipControls"), onBucket("GetBucketOwnershipControls", func(in *sdk.GetBucketOwnershipControlsInput) *string { return in.Bucket }))
+	bind(api, "PUT /{Bucket}?ownershipControls", s.PutBucketOwnershipControls, wire.Payload("OwnershipControls"), wire.Members("OwnershipControls!"), onBucket("PutBucketOwnershipControls", func(in *sdk.PutBucketOwnershipControlsInput) *string { return in.Bucket }))
+	bind(api, "GET /{Bucket}?policy", s.GetBucketPolicy, wire.Payload("Policy"), onBucket("GetBucketPolicy", func(in *sdk.GetBucketPolicyInput) *string { return in.Bucket }))
+	bind(api, "PUT /{Bucket}?policy", s.PutBucketPolicy, wire.Payload("Policy"), wire.Status(204), wire.Members("Policy!"), onBucket("PutBucketPolicy", func(in *sdk.PutBucketPolicyInput) *string { return in.Bucket }))
+	bind(api, "DELETE /{Bucket}?policy", s.DeleteBucketPolicy, wire.Status(204), onBucket("DeleteBucketPolicy", func(in *sdk.DeleteBucketPolicyInput) *string { return in.Bucket }))
+}
 
 // GetBucketTagging lists a bucket's tags.
 func (s *Service) GetBucketTagging(_ context.Context, in *sdk.GetBucketTaggingInput) (*sdk.GetBucketTaggingOutput, error) {

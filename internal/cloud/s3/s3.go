@@ -7,6 +7,7 @@ package s3
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"reflect"
 	"strings"
 
@@ -40,8 +41,8 @@ func arn(bucket string) string { return "arn:aws:s3:::" + bucket }
 func headers(in, out reflect.Type) []wire.Option {
 	var opts []wire.Option
 	for _, t := range []reflect.Type{in, out} {
-		for i := range t.NumField() {
-			f := t.Field(i).Name
+		for field := range t.Fields() {
+			f := field.Name
 			if inBody[t.Name()+"."+f] || t == completed && strings.HasPrefix(f, "Checksum") {
 				continue
 			}
@@ -66,6 +67,7 @@ var inBody = map[string]bool{
 // completed has its checksums in the body.
 var completed = reflect.TypeFor[sdk.CompleteMultipartUploadOutput]()
 
+//nolint:gosec // header names, no secrets
 var headerNames = map[string]string{
 	"BucketKeyEnabled": "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled", "SSEKMSKeyId": "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id",
 	"SSEKMSEncryptionContext": "X-Amz-Server-Side-Encryption-Context", "ServerSideEncryption": "X-Amz-Server-Side-Encryption",
@@ -76,7 +78,7 @@ var headerNames = map[string]string{
 	"PartsCount": "X-Amz-Mp-Parts-Count", "BucketRegion": "X-Amz-Bucket-Region", "CopySourceVersionId": "X-Amz-Copy-Source-Version-Id",
 	"ContentType": "Content-Type", "ContentEncoding": "Content-Encoding", "ContentLanguage": "Content-Language", "ContentDisposition": "Content-Disposition",
 	"CacheControl": "Cache-Control", "ContentMD5": "Content-Md5", "ContentLength": "Content-Length", "ContentRange": "Content-Range", "AcceptRanges": "Accept-Ranges",
-	"Expires": "Expires", "IfMatch": "If-Match", "IfNoneMatch": "If-None-Match", "IfModifiedSince": "If-Modified-Since", "IfUnmodifiedSince": "If-Unmodified-Since",
+	"Expires": "Expires", "ExpiresString": "Expires", "IfMatch": "If-Match", "IfNoneMatch": "If-None-Match", "IfModifiedSince": "If-Modified-Since", "IfUnmodifiedSince": "If-Unmodified-Since",
 	"RequestPayer": "X-Amz-Request-Payer", "RequestCharged": "X-Amz-Request-Charged", "Expiration": "X-Amz-Expiration", "Restore": "X-Amz-Restore",
 	"AccessPointAlias": "X-Amz-Access-Point-Alias", "ArchiveStatus": "X-Amz-Archive-Status", "OptionalObjectAttributes": "X-Amz-Optional-Object-Attributes",
 	"AbortDate": "X-Amz-Abort-Date", "AbortRuleId": "X-Amz-Abort-Rule-Id", "ConfirmRemoveSelfBucketAccess": "X-Amz-Confirm-Remove-Self-Bucket-Access", "MFA": "X-Amz-Mfa",
@@ -194,12 +196,8 @@ func (s *Service) SetTags(ctx context.Context, resource string, set map[string]s
 	name := strings.TrimPrefix(resource, arn(""))
 	return s.change(ctx, &name, func(b *bucket) error {
 		tags := map[string]string{}
-		for k, v := range b.Tags {
-			tags[k] = v
-		}
-		for k, v := range set {
-			tags[k] = v
-		}
+		maps.Copy(tags, b.Tags)
+		maps.Copy(tags, set)
 		for _, k := range remove {
 			delete(tags, k)
 		}

@@ -38,7 +38,7 @@ type dedup struct {
 }
 
 func (s *Service) registerPublish(api *wire.API) {
-	wire.Handle(api, s.Publish, wire.Members("Message!"), onTopic(func(in *sdk.PublishInput) *string { return target(in) }))
+	wire.Handle(api, s.Publish, wire.Members("Message!"), onTopic(target))
 	wire.Handle(api, s.PublishBatch, wire.Members("TopicArn!"), wire.Needs(func(_ *wire.Call, in *sdk.PublishBatchInput) []authz.Access { return judge("Publish", *in.TopicArn) }))
 }
 

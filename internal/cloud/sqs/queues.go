@@ -106,7 +106,7 @@ func (s *Service) checkTarget(tx *store.Tx, key string, q queue) error {
 }
 
 // GetQueueUrl finds a queue by name.
-func (s *Service) GetQueueUrl(ctx context.Context, in *sdk.GetQueueUrlInput) (*sdk.GetQueueUrlOutput, error) {
+func (s *Service) GetQueueUrl(ctx context.Context, in *sdk.GetQueueUrlInput) (*sdk.GetQueueUrlOutput, error) { //nolint:revive // the operation is called so
 	c := wire.CallOf(ctx)
 	if in.QueueOwnerAWSAccountId != nil && *in.QueueOwnerAWSAccountId != s.Account {
 		return nil, noQueue()

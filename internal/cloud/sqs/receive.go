@@ -192,7 +192,7 @@ func (s *Service) transfer(tx *store.Tx, from, to, source string, q queue, targe
 func (s *Service) hand(ctx context.Context, got []message, in *sdk.ReceiveMessageInput) (*sdk.ReceiveMessageOutput, error) {
 	out := &sdk.ReceiveMessageOutput{}
 	var system []string
-	for _, n := range in.AttributeNames {
+	for _, n := range in.AttributeNames { //nolint:staticcheck // deprecated, and still what many clients send
 		system = append(system, string(n))
 	}
 	for _, n := range in.MessageSystemAttributeNames {

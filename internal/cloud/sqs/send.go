@@ -42,9 +42,9 @@ type letter struct {
 
 // sentAs is what became of a letter.
 type sentAs struct {
-	id, md5, sysMD5 string
-	attrsMD5        *string
-	sequence        *string
+	id, md5  string
+	attrsMD5 *string
+	sequence *string
 }
 
 // prepare judges a letter and seals it as a message.

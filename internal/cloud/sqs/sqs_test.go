@@ -69,7 +69,7 @@ func (r *rig) put(url *string, body string) *sdk.SendMessageOutput {
 
 func (r *rig) receive10(url *string, wait int32) []types.Message {
 	r.t.Helper()
-	out, err := r.ReceiveMessage(r.ctx, &sdk.ReceiveMessageInput{QueueUrl: url, MaxNumberOfMessages: 10, WaitTimeSeconds: wait, AttributeNames: []types.QueueAttributeName{"All"}, MessageAttributeNames: []string{"All"}})
+	out, err := r.ReceiveMessage(r.ctx, &sdk.ReceiveMessageInput{QueueUrl: url, MaxNumberOfMessages: 10, WaitTimeSeconds: wait, MessageSystemAttributeNames: []types.MessageSystemAttributeName{"All"}, MessageAttributeNames: []string{"All"}})
 	if err != nil {
 		r.t.Fatal(err)
 	}

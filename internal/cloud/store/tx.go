@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"iter"
+	"slices"
 
 	"github.com/tidwall/btree"
 )
@@ -93,8 +94,8 @@ type stack struct {
 }
 
 func (s stack) get(table, key string) ([]byte, bool, error) {
-	for i := len(s.over) - 1; i >= 0; i-- {
-		if row, known := s.over[i].get(table, key); known {
+	for _, o := range slices.Backward(s.over) {
+		if row, known := o.get(table, key); known {
 			return row, row != nil, nil
 		}
 	}

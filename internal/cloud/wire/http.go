@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -176,9 +177,7 @@ func unknownOperation(service, op string) error {
 
 func (m *Mux) answer(w http.ResponseWriter, c *callOf, out any) {
 	h := w.Header()
-	for k, v := range c.Header {
-		h[k] = v
-	}
+	maps.Copy(h, c.Header)
 	requestID(h, c.op.api, c.RequestID)
 	cod := codecFor(c.op.api, false)
 	v := reflect.ValueOf(out).Elem()

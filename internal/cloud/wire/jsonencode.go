@@ -140,7 +140,10 @@ func appendFloat(b []byte, f float64) []byte {
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if ch := s[i]; ch < 0x20 || ch == '"' || ch == '\\' || ch >= utf8.RuneSelf {
-			q, _ := json.Marshal(s) // strings cannot fail
+			q, err := json.Marshal(s)
+			if err != nil {
+				panic("wire: strings cannot fail to marshal: " + err.Error())
+			}
 			return append(b, unescapeHTML(q)...)
 		}
 	}

@@ -347,7 +347,7 @@ func setHeader(f reflect.Value, text, field string) error {
 const isoHeader = "X-Amz-Object-Lock-Retain-Until-Date"
 
 func headerText(name string, f reflect.Value) string {
-	if t, ok := reflect.Indirect(f).Interface().(time.Time); ok {
+	if t, ok := reflect.TypeAssert[time.Time](reflect.Indirect(f)); ok {
 		if name == isoHeader {
 			return isoTime(t)
 		}

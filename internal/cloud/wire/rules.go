@@ -198,7 +198,7 @@ func (r *rule) outside(v reflect.Value) string {
 }
 
 func show(v reflect.Value) string {
-	if t, ok := v.Interface().(time.Time); ok {
+	if t, ok := reflect.TypeAssert[time.Time](v); ok {
 		return isoTime(t)
 	}
 	switch v.Kind() {

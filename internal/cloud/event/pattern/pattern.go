@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -57,12 +58,7 @@ func (p *Pattern) MatchValue(event any) bool { return p.root.match(event) }
 func (n *node) match(event any) bool {
 	// An array of objects matches if one of them does.
 	if list, ok := event.([]any); ok {
-		for _, e := range list {
-			if n.match(e) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(list, n.match)
 	}
 	obj, ok := event.(map[string]any)
 	if !ok {
