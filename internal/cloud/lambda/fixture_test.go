@@ -162,7 +162,8 @@ type fixture struct {
 	t     *testing.T
 	ctx   context.Context
 	cloud *fakeCloud
-	stop  func()
+	// cancel begins the end that stop waits for.
+	cancel, stop func()
 }
 
 // start runs a service until the test ends, or stop is called.
@@ -187,7 +188,7 @@ func startWith(t *testing.T, f sandbox.Launcher, db store.DB, cloud *fakeCloud, 
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = q.Run(ctx) })
 	wg.Go(func() { _ = s.Run(ctx) })
-	fx := &fixture{Service: s, t: t, cloud: cloud, stop: sync.OnceFunc(func() { cancel(); wg.Wait() })}
+	fx := &fixture{Service: s, t: t, cloud: cloud, cancel: cancel, stop: sync.OnceFunc(func() { cancel(); wg.Wait() })}
 	t.Cleanup(fx.stop)
 	fx.ctx = wire.WithCall(t.Context(), &wire.Call{
 		Service: "lambda", Region: "us-east-1", Account: account, RequestID: "request", Endpoint: "http://127.0.0.1:4566",

@@ -7,8 +7,12 @@ package lambda
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
-	"sync"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
@@ -49,10 +53,8 @@ type Service struct {
 	resolved memo.Map[string, *target] // by region/name/qualifier
 	inFlight inFlight
 	mappings *runners
-	// background is what goes on after a request was answered. It ends with Run.
-	background sync.WaitGroup
-	life       context.Context // ends when Run ends
-	end        context.CancelFunc
+	life     context.Context // ends when Run ends
+	end      context.CancelFunc
 }
 
 // Tables. Keys begin with region/function.
@@ -91,20 +93,56 @@ func New(o Options) *Service {
 	s.life, s.end = context.WithCancel(context.Background())
 	s.pool = newPool(s.life, o.MaxSandboxes)
 	s.mappings = newRunners(s)
+	if err := s.tidy(); err != nil { // costs space only
+		o.Log.Warn("cannot remove what an earlier process has left of functions", "error", err)
+	}
 	return s
 }
 
-// Run serves event source mappings, and ends all functions when ctx ends.
+// Run serves event source mappings until ctx ends, and then ends all
+// functions: what they have under way is done again by the next process, where
+// AWS does it again.
 func (s *Service) Run(ctx context.Context) error {
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		s.end()
+		s.pool.close()
+	})
 	err := s.mappings.run(ctx)
-	s.end()
-	s.pool.close()
-	s.background.Wait()
+	if stop() {
+		s.end()
+		s.pool.close()
+	} else {
+		<-closed
+	}
 	if c, ok := s.Launcher.(interface{ Close() }); ok {
 		c.Close()
 	}
 	return err
 }
+
+// tidy removes the files that a process which was killed has left.
+func (s *Service) tidy() error {
+	if err := os.RemoveAll(s.tempDir()); err != nil {
+		return fmt.Errorf("remove functions' temporary files: %w", err)
+	}
+	entries, err := os.ReadDir(s.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look for functions' code: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if err := s.code.remove(names, s.usedCode); err != nil {
+		return fmt.Errorf("remove code that no function uses: %w", err)
+	}
+	return nil
+}
+
+// tempDir holds the temporary folders of running functions.
+func (s *Service) tempDir() string { return filepath.Join(s.Dir, "tmp") }
 
 // Register adds the operations and the handler of asynchronous invocations.
 func (s *Service) Register(m *wire.Mux, q *event.Queue) {

@@ -1,13 +1,17 @@
 package lambda
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"os"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"miniforge/internal/cloud/lambda/sandbox"
+	"miniforge/internal/cloud/store"
 )
 
 // versionOf answers with the version that runs.
@@ -70,7 +75,7 @@ func TestVersionsAndAliases(t *testing.T) {
 	if v := f.publish("f"); v != "3" {
 		t.Errorf("a function made again began with version %s: numbers are never used twice", v)
 	}
-	left, err := os.ReadDir(f.Dir)
+	left, err := filepath.Glob(filepath.Join(f.Dir, "*", packageFile))
 	if err != nil || len(left) != 1 {
 		t.Errorf("%d packages are kept (%v), want that of the one function", len(left), err)
 	}
@@ -294,10 +299,71 @@ func TestCodeIsServedUnderItsLocation(t *testing.T) {
 	f := start(t, fakeFunction(echo), nil)
 	f.function("f", "x")
 	out := must[*sdk.GetFunctionOutput](t)(f.GetFunction(f.ctx, &sdk.GetFunctionInput{FunctionName: new("f")}))
-	if !strings.HasPrefix(*out.Code.Location, "http://127.0.0.1:4566"+CodePath) {
-		t.Errorf("location %s", *out.Code.Location)
+	get := func(url string) (int, []byte) {
+		w := httptest.NewRecorder()
+		f.ServeCode(w, httptest.NewRequest(http.MethodGet, url, nil))
+		return w.Code, w.Body.Bytes()
 	}
-	if info, err := os.Stat(filepath.Join(f.Dir)); err != nil || info.Mode().Perm() != 0o700 && info.Mode().Perm() != 0o755 {
-		t.Errorf("%v %v", info, err)
+	if status, body := get(*out.Code.Location); status != http.StatusOK || !bytes.Equal(body, pack(map[string]string{"bootstrap": "x"})) {
+		t.Errorf("%s: status %d, %d bytes", *out.Code.Location, status, len(body))
+	}
+	if status, _ := get(*out.Code.Location + "0"); status != http.StatusForbidden {
+		t.Errorf("a changed signature: status %d", status)
+	}
+}
+
+func TestEventOfAKilledProcessIsDoneByTheNext(t *testing.T) {
+	db, dir, cloud := store.Memory(), t.TempDir(), &fakeCloud{}
+	entered, ended := make(chan bool, 1), make(chan bool)
+	f := startWith(t, fakeFunction(func(map[string]string, sandbox.Invocation) sandbox.Result {
+		entered <- true
+		<-ended // as a process that is killed
+		return sandbox.Result{Failure: &sandbox.Failure{Type: sandbox.ExitError}}
+	}), db, cloud, dir)
+	f.function("f", "x")
+	must[*sdk.InvokeOutput](t)(f.Invoke(f.ctx, &sdk.InvokeInput{FunctionName: new("f"), InvocationType: types.InvocationTypeEvent, Payload: []byte(`"x"`)}))
+	<-entered
+	f.cancel()
+	close(ended)
+	f.stop()
+	again := make(chan string, 1)
+	startWith(t, fakeFunction(func(_ map[string]string, in sandbox.Invocation) sandbox.Result {
+		again <- string(in.Payload)
+		return sandbox.Result{}
+	}), db, cloud, dir)
+	if got := <-again; got != `"x"` {
+		t.Errorf("the next process got %s", got)
+	}
+}
+
+func TestManyCallersShareThePool(t *testing.T) {
+	var running, most atomic.Int32
+	f := start(t, fakeFunction(func(env map[string]string, in sandbox.Invocation) sandbox.Result {
+		for n := running.Add(1); ; {
+			if was := most.Load(); n <= was || most.CompareAndSwap(was, n) {
+				break
+			}
+		}
+		defer running.Add(-1)
+		return echo(env, in)
+	}), nil)
+	f.pool.most = 3
+	f.function("f", "x")
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			for range 20 {
+				want := fmt.Sprint(i)
+				out, err := f.Invoke(f.ctx, &sdk.InvokeInput{FunctionName: new("f"), Payload: []byte(want)})
+				if err != nil || string(out.Payload) != want {
+					t.Errorf("got %s, %v; want %s", out.Payload, err, want)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if most.Load() > 3 {
+		t.Errorf("%d sandboxes at a time, want at most 3", most.Load())
 	}
 }

@@ -126,8 +126,8 @@ func (x *runner) messages(ctx context.Context, as wire.As, url string, batch []s
 		return err
 	}
 	out, err := x.call(ctx, payload)
-	if err != nil {
-		return err
+	if err != nil || ctx.Err() != nil && out.failed != "" {
+		return err // ended by the end of the cloud: the messages come again
 	}
 	done := batch
 	if out.failed != "" {

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
 	"miniforge/internal/cloud/event/pattern"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
@@ -28,6 +30,7 @@ type runners struct {
 	dirty   map[string]bool // mappings that changed
 	wake    chan struct{}
 	running map[string]*runner // by mapping key; only run uses it
+	all     sync.WaitGroup
 }
 
 func newRunners(s *Service) *runners {
@@ -59,14 +62,7 @@ func (r *runners) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, x := range r.running {
-			x.stop()
-		}
-		for _, x := range r.running {
-			<-x.done
-		}
-	}()
+	defer r.all.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -83,11 +79,12 @@ func (r *runners) run(ctx context.Context) error {
 	}
 }
 
-// restart ends a mapping's runner and starts one for what the mapping is now.
+// restart ends a mapping's runner and starts one for what the mapping is now,
+// which begins when the other, and what it has under way, has ended.
 func (r *runners) restart(ctx context.Context, key string) {
-	if x := r.running[key]; x != nil {
-		x.stop()
-		<-x.done
+	before := r.running[key]
+	if before != nil {
+		before.stop()
 		delete(r.running, key)
 	}
 	var m mappingRow
@@ -108,7 +105,14 @@ func (r *runners) restart(ctx context.Context, key string) {
 	ctx, stop := context.WithCancel(ctx)
 	x := &runner{Service: r.s, mappingRow: m, name: m.target(r.s.Account), filters: filters, stop: stop, done: make(chan struct{})}
 	r.running[key] = x
-	go x.run(ctx)
+	r.all.Go(func() {
+		defer stop()
+		defer close(x.done)
+		if before != nil {
+			<-before.done
+		}
+		x.run(ctx)
+	})
 }
 
 // A runner serves one mapping.
@@ -127,7 +131,6 @@ type runner struct {
 }
 
 func (x *runner) run(ctx context.Context) {
-	defer close(x.done)
 	var err error
 	for tries := 0; ; tries++ {
 		begun := time.Now()
@@ -165,9 +168,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 // problem notes why the mapping does not get on.
 func (x *runner) problem(err error) {
 	text := "PROBLEM: Function call failed"
+	_, function := errors.AsType[*types.ResourceNotFoundException](err)
 	switch {
 	case err == nil:
 		return
+	case function:
+		text = "PROBLEM: Function does not exist or was deleted"
 	case isCode(err, "ResourceNotFoundException"), isCode(err, "QueueDoesNotExist"):
 		text = "PROBLEM: Event source does not exist or was deleted"
 	case isDenied(err):

@@ -106,7 +106,10 @@ func (s *Service) spec(n name, v *versionRow, session *sts.AssumeRoleOutput, var
 	if err != nil {
 		return sandbox.Spec{}, nil, err
 	}
-	temp, err := os.MkdirTemp("", "miniforge-function-")
+	if err := os.MkdirAll(s.tempDir(), 0o700); err != nil {
+		return sandbox.Spec{}, nil, fmt.Errorf("make temporary folder of function %s: %w", n.function, err)
+	}
+	temp, err := os.MkdirTemp(s.tempDir(), n.function+"-")
 	if err != nil {
 		return sandbox.Spec{}, nil, fmt.Errorf("make temporary folder of function %s: %w", n.function, err)
 	}
@@ -129,7 +132,7 @@ func (s *Service) spec(n name, v *versionRow, session *sts.AssumeRoleOutput, var
 		list = append(list, k+"="+x)
 	}
 	slices.Sort(list)
-	cleanup := func() { _ = os.RemoveAll(temp) } // a temporary folder: the system removes what is left
+	cleanup := func() { _ = os.RemoveAll(temp) } // the next start removes what is left
 	return sandbox.Spec{Dir: task, Command: command, Env: list, Line: l.line, InitTimeout: initTimeout}, cleanup, nil
 }
 
