@@ -93,7 +93,7 @@ Plan for shop: 1 to create, 1 to update, 1 to keep, 1 blocked, 1 failed
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("plan (-want +got):\n%s", diff)
 	}
-	got = text(upResult{Stack: "shop", Steps: steps[:2], API: "http://x", Took: 1500 * time.Millisecond})
+	got = text(upResult{Stack: "shop", Steps: steps[:2], API: "http://x", flags: " --name shop", Took: 1500 * time.Millisecond})
 	want = `Stack shop: 1 created, 1 unchanged in 1.5s
 API: http://x
 

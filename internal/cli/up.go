@@ -69,7 +69,7 @@ func (a *app) up(ctx context.Context, o upOptions) (Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := upResult{Stack: a.name, Place: placeOf(t), Plan: o.plan}
+	r := upResult{Stack: a.name, Place: placeOf(t), Plan: o.plan, flags: a.sameStack()}
 	if o.plan {
 		err = a.planUp(ctx, s, &r)
 	} else {
@@ -77,6 +77,18 @@ func (a *app) up(ctx context.Context, o upOptions) (Result, error) {
 	}
 	r.Took = time.Since(began)
 	return r, err
+}
+
+// sameStack is what has to be added to other commands so that they find this
+// stack: the flags given here. Environment and file will be there as well.
+func (a *app) sameStack() string {
+	flags := ""
+	for _, name := range []string{"target", "name", "region", "profile"} {
+		if f := a.command.Flags().Lookup(name); f.Changed {
+			flags += " --" + name + " " + f.Value.String()
+		}
+	}
+	return flags
 }
 
 func (a *app) planUp(ctx context.Context, s *stack.Stack, r *upResult) error {
@@ -174,6 +186,8 @@ type upResult struct {
 	Seeded int           `json:"seeded"`
 	API    string        `json:"api,omitempty"`
 	Took   time.Duration `json:"took_ns"`
+
+	flags string // that lead other commands to the same stack
 }
 
 // Text implements Result.
@@ -190,11 +204,7 @@ func (r upResult) Text(p *ui.Page) {
 	p.Line("API:", p.Bold(r.API))
 	p.Line()
 	p.Line(p.Dim("next:"))
-	name := ""
-	if r.Stack != stack.DefaultName {
-		name = " --name " + r.Stack
-	}
-	p.Line("  miniforge order submit --item MF-DRAGON-01 --watch" + name)
-	p.Line("  miniforge verify" + name)
-	p.Line("  miniforge down" + name)
+	p.Line("  miniforge order submit --item MF-DRAGON-01 --watch" + r.flags)
+	p.Line("  miniforge verify" + r.flags)
+	p.Line("  miniforge down" + r.flags)
 }
