@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,13 +83,13 @@ func (a *app) up(ctx context.Context, o upOptions) (Result, error) {
 // sameStack is what has to be added to other commands so that they find this
 // stack: the flags given here. Environment and file will be there as well.
 func (a *app) sameStack() string {
-	flags := ""
+	var flags strings.Builder
 	for _, name := range []string{"target", "name", "region", "profile"} {
 		if f := a.command.Flags().Lookup(name); f.Changed {
-			flags += " --" + name + " " + f.Value.String()
+			flags.WriteString(" --" + name + " " + f.Value.String())
 		}
 	}
-	return flags
+	return flags.String()
 }
 
 func (a *app) planUp(ctx context.Context, s *stack.Stack, r *upResult) error {
