@@ -6,6 +6,7 @@ import (
 
 	"miniforge/internal/cloud/apigw"
 	"miniforge/internal/cloud/authz"
+	"miniforge/internal/cloud/dynamodb"
 	"miniforge/internal/cloud/event"
 	"miniforge/internal/cloud/events"
 	"miniforge/internal/cloud/iam"
@@ -34,6 +35,7 @@ func (c *Cloud) compose(master []byte) error {
 	keys := kms.New(kms.Options{DB: db, Tasks: q, Log: log, Account: account, Master: master, PrincipalExists: c.iam.PrincipalExists})
 	logGroups := logs.New(logs.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
 	buckets := s3.New(s3.Options{DB: db, Caller: c.mux, Log: log, Account: account})
+	tables := dynamodb.New(dynamodb.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	queues := sqs.New(sqs.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	topics := sns.New(sns.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
 	buses := events.New(events.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
@@ -41,9 +43,9 @@ func (c *Cloud) compose(master []byte) error {
 	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account})
 
 	tagged := map[string]tagging.Source{
-		"apigateway": c.apis, "events": buses, "kms": keys, "lambda": functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues,
+		"apigateway": c.apis, "dynamodb": tables, "events": buses, "kms": keys, "lambda": functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues,
 	}
-	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, queues, topics, buses, functions, c.apis, tagging.New(tagged)} {
+	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, tables, queues, topics, buses, functions, c.apis, tagging.New(tagged)} {
 		r.Register(c.mux, q)
 	}
 	policies := map[string]policyHolder{"kms": keys, "lambda": functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues, "events": buses}

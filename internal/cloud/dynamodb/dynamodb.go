@@ -80,6 +80,10 @@ func (s *Service) Register(m *wire.Mux, q *event.Queue) {
 	s.registerStreams(m.API(wire.API{
 		Service: "dynamodb", Protocol: wire.JSON10, Target: "DynamoDBStreams_20120810",
 		Unions: map[reflect.Type]wire.Variants{images: imageVariants},
+		Names: map[string]string{
+			"Record.AwsRegion": "awsRegion", "Record.Dynamodb": "dynamodb", "Record.EventID": "eventID", "Record.EventName": "eventName",
+			"Record.EventSource": "eventSource", "Record.EventVersion": "eventVersion", "Record.UserIdentity": "userIdentity",
+		},
 	}))
 
 	q.Handle(taskPurge, 1, s.purge)
