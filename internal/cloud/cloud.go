@@ -21,6 +21,7 @@ import (
 	"miniforge/internal/cloud/apigw"
 	"miniforge/internal/cloud/event"
 	"miniforge/internal/cloud/iam"
+	"miniforge/internal/cloud/lambda"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/sts"
 	"miniforge/internal/cloud/wire"
@@ -56,7 +57,9 @@ type Cloud struct {
 	apis *apigw.Service // serves the HTTP APIs' own requests
 	iam  *iam.Service   // knows users' keys
 	sts  *sts.Service   // knows sessions
-	temp string         // to be removed by Close
+
+	functions *lambda.Service // serves functions' code
+	temp      string          // to be removed by Close
 
 	stop       context.CancelFunc
 	background *errgroup.Group
@@ -149,6 +152,8 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case strings.HasPrefix(r.URL.Path, apigw.BasePath):
 		c.apis.ServeHTTP(w, r)
+	case strings.HasPrefix(r.URL.Path, lambda.CodePath):
+		c.functions.ServeCode(w, r)
 	default:
 		c.mux.ServeHTTP(w, r)
 	}

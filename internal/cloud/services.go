@@ -39,16 +39,16 @@ func (c *Cloud) compose(master []byte) error {
 	queues := sqs.New(sqs.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	topics := sns.New(sns.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
 	buses := events.New(events.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
-	functions := lambda.New(lambda.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("functions"), Endpoint: c.Endpoint})
+	c.functions = lambda.New(lambda.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("functions"), Endpoint: c.Endpoint})
 	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account})
 
 	tagged := map[string]tagging.Source{
-		"apigateway": c.apis, "dynamodb": tables, "events": buses, "kms": keys, "lambda": functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues,
+		"apigateway": c.apis, "dynamodb": tables, "events": buses, "kms": keys, "lambda": c.functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues,
 	}
-	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, tables, queues, topics, buses, functions, c.apis, tagging.New(tagged)} {
+	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, tables, queues, topics, buses, c.functions, c.apis, tagging.New(tagged)} {
 		r.Register(c.mux, q)
 	}
-	policies := map[string]policyHolder{"kms": keys, "lambda": functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues, "events": buses}
+	policies := map[string]policyHolder{"kms": keys, "lambda": c.functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues, "events": buses}
 	c.mux.Use(c.authorize(&authz.Engine{
 		Account: account, Identity: c.iam.IdentityPolicies, PrincipalTags: c.iam.PrincipalTags, Grants: keys.Granted,
 		Resource: func(ctx context.Context, arn string) (string, error) { return c.resourcePolicy(ctx, policies, arn) },
@@ -56,7 +56,7 @@ func (c *Cloud) compose(master []byte) error {
 			return resourceTags(ctx, tagged, arn)
 		},
 	}))
-	c.start(q, c.apis.Run, functions.Run)
+	c.start(q, c.apis.Run, c.functions.Run)
 	return nil
 }
 

@@ -24,7 +24,15 @@ import (
 
 func (s *Service) registerStreams(api *wire.API) {
 	const arnRule = "StreamArn! 37..1024"
-	wire.Handle(api, s.ListStreams, wire.Members(`TableName 3..255 [a-zA-Z0-9_.-]+`, "Limit 1..100", "ExclusiveStartStreamArn 37..1024"))
+	wire.Handle(api, s.ListStreams, wire.Members(`TableName 3..255 [a-zA-Z0-9_.-]+`, "Limit 1..100", "ExclusiveStartStreamArn 37..1024"),
+		wire.On(func(c *wire.Call, in *sdk.ListStreamsInput) []string {
+			// Judged on all streams of the table that is named, or of all tables.
+			name := "*"
+			if in.TableName != nil {
+				name = s.nameOf(c.Region, in.TableName)
+			}
+			return []string{s.tableARN(c.Region, name) + "/stream/*"}
+		}))
 	wire.Handle(api, s.DescribeStream, wire.Members(arnRule, "Limit 1..100", "ExclusiveStartShardId 28..65"),
 		onARN(func(in *sdk.DescribeStreamInput) *string { return in.StreamArn }))
 	wire.Handle(api, s.GetShardIterator, wire.Members(arnRule, "ShardId! 28..65", "ShardIteratorType! TRIM_HORIZON|LATEST|AT_SEQUENCE_NUMBER|AFTER_SEQUENCE_NUMBER",

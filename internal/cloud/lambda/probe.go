@@ -42,7 +42,7 @@ func (s *Service) probeStream(ctx context.Context, role wire.As, m *mappingRow) 
 		}
 	}
 	if err == nil {
-		_, err = s.Caller.Call(ctx, role, &streams.ListStreamsInput{Limit: new(int32(1))})
+		_, err = s.Caller.Call(ctx, role, &streams.ListStreamsInput{TableName: new(tableOf(arn)), Limit: new(int32(1))})
 	}
 	var api smithy.APIError
 	switch {
@@ -56,6 +56,13 @@ func (s *Service) probeStream(ctx context.Context, role wire.As, m *mappingRow) 
 		return badValue("Received Exception while reading from provided stream. " + api.ErrorMessage())
 	}
 	return err
+}
+
+// tableOf is the table in a stream's ARN.
+func tableOf(stream string) string {
+	_, rest, _ := strings.Cut(stream, ":table/")
+	table, _, _ := strings.Cut(rest, "/")
+	return table
 }
 
 func (s *Service) probeQueue(ctx context.Context, role wire.As, v *versionRow, m *mappingRow) error {
