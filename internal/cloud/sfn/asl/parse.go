@@ -271,3 +271,21 @@ func (p *parser) transitions(m *Machine, at string) {
 		}
 	}
 }
+
+// SingleState is the name of the state that [ParseState] reads.
+const SingleState = "State"
+
+// ParseState reads the definition of a single state, as TestState takes it: the
+// states that it leads to need not exist.
+func ParseState(definition []byte) (*Machine, []Diagnostic) {
+	v, err := Decode(definition)
+	if err != nil {
+		return nil, []Diagnostic{{Code: codeJSON, Message: err.Error(), Location: "/"}}
+	}
+	p := &parser{names: map[string]bool{}}
+	m := &Machine{StartAt: SingleState, States: map[string]*State{SingleState: p.state(SingleState, v, "", 0)}}
+	if len(p.found) > 0 {
+		return nil, p.found
+	}
+	return m, nil
+}

@@ -1,0 +1,193 @@
+package sfn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	logstypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
+	"github.com/aws/smithy-go"
+
+	"miniforge/internal/cloud/authz"
+	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/store"
+	"miniforge/internal/cloud/wire"
+)
+
+// logKind is the task that brings an execution's events to its log group.
+const logKind = "sfn.log"
+
+// logEvery is how long events are gathered before they are delivered.
+const logEvery = time.Second
+
+// logged is the id of the last event of an execution that was delivered.
+const logged = store.Table[int64]("sfn.logged")
+
+// logAttempts is how often a delivery is tried: vended logs are best effort.
+const logAttempts = 5
+
+// logs tells whether events of a type go to the log at its level.
+func (l logging) logs(kind string) bool {
+	fatal := kind == "ExecutionFailed" || kind == "ExecutionAborted" || kind == "ExecutionTimedOut"
+	switch l.Level {
+	case "ALL":
+		return true
+	case "ERROR":
+		return fatal || strings.HasSuffix(kind, "Failed") || strings.HasSuffix(kind, "TimedOut") || strings.HasSuffix(kind, "Aborted")
+	case "FATAL":
+		return fatal
+	}
+	return false
+}
+
+// sendLog has new events delivered: soon, or at once if the execution has ended.
+// One task gathers them all, as its ID is the execution's.
+func (s *Service) sendLog(tx *store.Tx, x *execution, p progress, records []record) error {
+	any := false
+	for i := range records {
+		any = any || x.Logging.logs(records[i].Type)
+	}
+	if !any {
+		return nil
+	}
+	t := event.Task{Kind: logKind, ID: x.ARN, Lane: x.ARN}
+	if p.Status == running {
+		t.Due = time.Now().Add(logEvery)
+	}
+	return s.Tasks.Send(tx, t)
+}
+
+// deliverLog is the handler of logKind.
+func (s *Service) deliverLog(ctx context.Context, t event.Task) event.Result {
+	var x execution
+	var records []record
+	var last int64
+	err := s.DB.View(func(tx *store.Tx) (err error) {
+		var ok bool
+		if x, ok, err = executions.Get(tx, t.ID); err != nil || !ok {
+			return err
+		}
+		if last, _, err = logged.Get(tx, t.ID); err != nil {
+			return err
+		}
+		return eventsUp(tx, t.ID, last+1, func(r *record) bool {
+			records = append(records, *r)
+			return len(records) < 1000
+		})
+	})
+	if err == nil && len(records) > 0 {
+		err = s.putLog(ctx, &x, records)
+	}
+	switch {
+	case err != nil && t.Attempts+1 < logAttempts && retryable(err):
+		return event.Retry(time.Second << t.Attempts)
+	case err != nil:
+		s.Log.Warn("execution log not delivered", "execution", t.ID, "group", x.Logging.Group, "error", err)
+	}
+	if len(records) == 0 {
+		return event.Done()
+	}
+	err = s.DB.Update(ctx, func(tx *store.Tx) error {
+		if _, ok, err := executions.Get(tx, t.ID); err != nil || !ok {
+			return err
+		}
+		return logged.Put(tx, t.ID, records[len(records)-1].ID)
+	})
+	if err != nil || len(records) == 1000 {
+		return event.Retry(0)
+	}
+	return event.Done()
+}
+
+// retryable tells whether a delivery may succeed later: not without its group.
+func retryable(err error) bool {
+	_, gone := errors.AsType[*logstypes.ResourceNotFoundException](err)
+	return !gone
+}
+
+// putLog writes events in the form of vended logs.
+func (s *Service) putLog(ctx context.Context, x *execution, records []record) error {
+	var events []logstypes.InputLogEvent
+	for i := range records {
+		if r := &records[i]; x.Logging.logs(r.Type) {
+			events = append(events, logstypes.InputLogEvent{Timestamp: new(r.At.UnixMilli()), Message: new(string(logLine(x, r)))})
+		}
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	p := strings.Split(x.Logging.Group, ":")
+	if len(p) < 7 {
+		return nil
+	}
+	machine := x.Machine[strings.LastIndexByte(x.Machine, ':')+1:]
+	group, stream := p[6], "states/"+machine+"/"+x.Start.UTC().Format("2006-01-02-15-04")+"/"+x.Definition[:8]
+	as := wire.As{Region: p[3], Principal: authz.ServicePrincipal("delivery.logs", x.Machine, s.Account)}
+	put := func() error {
+		_, err := wire.Do[cloudwatchlogs.PutLogEventsOutput](ctx, s.Caller, as,
+			&cloudwatchlogs.PutLogEventsInput{LogGroupName: &group, LogStreamName: &stream, LogEvents: events})
+		return err
+	}
+	err := put()
+	if _, missing := errors.AsType[*logstypes.ResourceNotFoundException](err); !missing {
+		return err
+	}
+	_, err = wire.Do[cloudwatchlogs.CreateLogStreamOutput](ctx, s.Caller, as,
+		&cloudwatchlogs.CreateLogStreamInput{LogGroupName: &group, LogStreamName: &stream})
+	if api, ok := errors.AsType[smithy.APIError](err); err != nil && (!ok || api.ErrorCode() != "ResourceAlreadyExistsException") {
+		return err
+	}
+	return put()
+}
+
+// logLine is an event as Step Functions logs it.
+// https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+func logLine(x *execution, r *record) []byte {
+	line := map[string]any{
+		"id": strconv.FormatInt(r.ID, 10), "type": r.Type, "previous_event_id": strconv.FormatInt(r.Prev, 10),
+		"event_timestamp": strconv.FormatInt(r.At.UnixMilli(), 10), "execution_arn": x.ARN, "redrive_count": strconv.Itoa(int(r.Redrives)),
+		"details": logDetails(r.sdk(x.Logging.Data)),
+	}
+	b, err := json.Marshal(line)
+	if err != nil {
+		panic("sfn: " + err.Error()) // texts and numbers only
+	}
+	return b
+}
+
+// logDetails finds the one details member that an event has.
+func logDetails(e any) any {
+	v := reflect.ValueOf(e)
+	for i := range v.NumField() {
+		if f := v.Field(i); strings.HasSuffix(v.Type().Field(i).Name, "EventDetails") && !f.IsNil() {
+			return lowerMembers(f.Elem())
+		}
+	}
+	return map[string]any{}
+}
+
+func lowerMembers(v reflect.Value) map[string]any {
+	out := map[string]any{}
+	for i := range v.NumField() {
+		t, f := v.Type().Field(i), v.Field(i)
+		if !t.IsExported() || t.Type.Kind() == reflect.Pointer && f.IsNil() || t.Type.Kind() == reflect.Map && f.IsNil() {
+			continue
+		}
+		if f.Kind() == reflect.Pointer {
+			f = f.Elem()
+		}
+		name := string(unicode.ToLower(rune(t.Name[0]))) + t.Name[1:]
+		if f.Kind() == reflect.Struct {
+			out[name] = lowerMembers(f)
+			continue
+		}
+		out[name] = f.Interface()
+	}
+	return out
+}

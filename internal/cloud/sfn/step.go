@@ -1,0 +1,295 @@
+package sfn
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"miniforge/internal/cloud/sfn/asl"
+)
+
+// stamp is how the context object writes times.
+const stamp = "2006-01-02T15:04:05.000Z"
+
+// advance lets all threads go on that can.
+func (r *run) advance() {
+	for len(r.ready) > 0 && r.p.Status == running {
+		t := r.ready[0]
+		r.ready = r.ready[1:]
+		if r.threads[t.ID] != t || t.Phase != entering || r.limit() {
+			continue
+		}
+		r.enter(t)
+	}
+	if r.p.Status != running {
+		r.ready = nil
+	}
+}
+
+// enter carries a state out as far as that goes at once.
+func (r *run) enter(t *thread) {
+	st := t.state()
+	r.mark(t)
+	t.Entered, t.Retries, t.Params, t.Token, t.Child = r.s.now(), nil, nil, "", ""
+	r.emit(t, st.Type+"StateEntered", detail{Name: &st.Name, Input: new(string(t.Input))})
+	t.EntryID = t.Prev
+	e := r.env(t)
+	switch st.Type {
+	case "Task":
+		r.schedule(t)
+	case "Pass":
+		in, err := st.Input(e, t.live.data)
+		if err == nil {
+			err = r.leave(t, e, st.Pass(in), st.Next)
+		}
+		r.check(t, err)
+	case "Choice":
+		r.check(t, r.choose(t, e))
+	case "Wait":
+		r.check(t, r.pause(t, e))
+	case "Succeed":
+		in, err := st.Selected(e, t.live.data)
+		if err == nil {
+			err = r.leave(t, e, in, "")
+		}
+		r.check(t, err)
+	case "Fail":
+		in, err := st.Selected(e, t.live.data)
+		if err != nil {
+			r.check(t, err)
+			return
+		}
+		f, err := st.Failure(e, in)
+		if err != nil {
+			r.check(t, err)
+			return
+		}
+		r.stateFailed(t, f)
+	case "Parallel", "Map":
+		r.check(t, r.fork(t, e))
+	}
+}
+
+func (r *run) choose(t *thread, e *asl.Env) error {
+	in, err := t.state().Selected(e, t.live.data)
+	if err != nil {
+		return err
+	}
+	next, err := t.state().Choose(e, in)
+	if err != nil {
+		return err
+	}
+	return r.leave(t, e, in, next)
+}
+
+func (r *run) pause(t *thread, e *asl.Env) error {
+	in, err := t.state().Selected(e, t.live.data)
+	if err != nil {
+		return err
+	}
+	until, err := t.state().WaitUntil(e, in, t.Entered)
+	if err != nil {
+		return err
+	}
+	t.Due, t.Phase = until, waiting
+	if !until.After(time.Now()) {
+		r.waited(t)
+	}
+	return nil
+}
+
+// waited ends a Wait state.
+func (r *run) waited(t *thread) {
+	e := r.env(t)
+	in, err := t.state().Selected(e, t.live.data)
+	if err == nil {
+		err = r.leave(t, e, in, t.state().Next)
+	}
+	r.check(t, err)
+}
+
+// again tries a state once more.
+func (r *run) again(t *thread) {
+	r.mark(t)
+	if t.state().Type == "Task" {
+		r.schedule(t)
+		return
+	}
+	r.check(t, r.fork(t, r.env(t)))
+}
+
+// check has a state fail with an error of its evaluation.
+func (r *run) check(t *thread, err error) {
+	if err == nil {
+		return
+	}
+	r.stateFailed(t, r.located(t, err))
+}
+
+// located tells in the cause where an error happened, as AWS does.
+func (r *run) located(t *thread, err error) *asl.Error {
+	e, ok := errors.AsType[*asl.Error](err)
+	if !ok {
+		e = &asl.Error{Name: asl.ErrRuntime, Cause: err.Error()}
+	}
+	if e.Name == asl.ErrDataLimit {
+		return e
+	}
+	return &asl.Error{Name: e.Name, Cause: fmt.Sprintf("An error occurred while executing the state '%s' (entered at the event id #%d). %s", t.State, t.EntryID, e.Cause)}
+}
+
+// leave makes a state's output and goes on to the next; "" ends the thread.
+func (r *run) leave(t *thread, e *asl.Env, result any, next string) error {
+	out, err := t.state().Output(e, t.live.data, result)
+	if err != nil {
+		return err
+	}
+	return r.exit(t, out, next)
+}
+
+func (r *run) exit(t *thread, out any, next string) error {
+	raw := asl.Encode(out)
+	if err := tooLarge(t, raw); err != nil {
+		return err
+	}
+	st := t.state()
+	r.emit(t, st.Type+"StateExited", detail{Name: &st.Name, Output: new(string(raw))})
+	if r.only != nil {
+		r.only.output, r.only.next = new(string(raw)), optional(next)
+		if r.only.status == "" {
+			r.only.status = "SUCCEEDED"
+		}
+		r.end(succeeded, r.only.output, nil)
+		return nil
+	}
+	if next == "" {
+		r.finished(t, raw)
+		return nil
+	}
+	t.State, t.Phase, t.Input, t.live.data = next, entering, raw, out
+	t.live.items, t.live.sel = nil, nil
+	r.ready = append(r.ready, t)
+	return nil
+}
+
+func tooLarge(t *thread, raw []byte) error {
+	if len(raw) <= asl.MaxPayload {
+		return nil
+	}
+	return &asl.Error{Name: asl.ErrDataLimit, Cause: fmt.Sprintf("The state/task '%s' returned a result with a size exceeding the maximum number of bytes service limit.", t.State)}
+}
+
+// finished ends a thread with its output.
+func (r *run) finished(t *thread, raw json.RawMessage) {
+	if t.ID == "" {
+		r.emit(t, "ExecutionSucceeded", detail{Output: new(string(raw))})
+		r.end(succeeded, new(string(raw)), nil)
+		return
+	}
+	t.Phase, t.Output, t.Input = done, raw, json.RawMessage("null")
+	r.mark(t)
+	r.joined(t)
+}
+
+// stateFailed has the thread's state tried again, its error caught, or the
+// thread fail.
+func (r *run) stateFailed(t *thread, err *asl.Error) {
+	st := t.state()
+	r.mark(t)
+	if r.only != nil && r.tried(t, err) {
+		return
+	}
+	if i := st.FindRetrier(err.Name); i >= 0 {
+		if t.Retries == nil {
+			t.Retries = make([]int, len(st.Retry))
+		}
+		if n := t.Retries[i]; n < st.Retry[i].MaxAttempts {
+			r.prune(t)
+			t.Retries[i]++
+			t.Phase, t.Due = retrying, time.Now().Add(st.Retry[i].Delay(n, r.s.random))
+			return
+		}
+	}
+	if c := st.FindCatcher(err.Name); c != nil {
+		r.prune(t)
+		out, e := c.Caught(t.live.data, err)
+		if e == nil {
+			e = r.exit(t, out, c.Next)
+		}
+		if e == nil {
+			return
+		}
+		err = r.located(t, e)
+	}
+	t.Phase = broken
+	if t.ID != "" {
+		r.childFailed(t, err)
+		return
+	}
+	r.emit(t, "ExecutionFailed", detail{Error: optional(err.Name), Cause: optional(err.Cause)})
+	r.end(failed, nil, err)
+}
+
+// tried notes for TestState that a state has failed. Of a caught error it only
+// notes that: the output is made as ever.
+func (r *run) tried(t *thread, err *asl.Error) (over bool) {
+	st := t.state()
+	r.only.err = err
+	i := st.FindRetrier(err.Name)
+	switch {
+	case i >= 0 && st.Retry[i].MaxAttempts > 0:
+		r.only.status = "RETRIABLE"
+	case st.FindCatcher(err.Name) != nil && r.only.status == "":
+		r.only.status = "CAUGHT_ERROR"
+		return false
+	default:
+		r.only.status = "FAILED"
+	}
+	r.end(failed, nil, err)
+	return true
+}
+
+// env is what a thread's evaluation sees.
+func (r *run) env(t *thread) *asl.Env {
+	return &asl.Env{UUID: r.s.uuid, Random: r.s.random, Context: func() any { return r.context(t) }}
+}
+
+// context makes the context object of a thread.
+func (r *run) context(t *thread) any {
+	input, err := asl.Decode([]byte(r.x.Input))
+	if err != nil {
+		input = nil // it was valid when the execution started
+	}
+	retries := 0
+	for _, n := range t.Retries {
+		retries += n
+	}
+	x := map[string]any{
+		"Id": r.x.ARN, "Name": r.x.Name, "RoleArn": r.x.Role, "Input": input,
+		"StartTime": r.x.Start.UTC().Format(stamp), "RedriveCount": int64(r.p.Redrives),
+	}
+	if r.p.Redrives > 0 {
+		x["RedriveTime"] = r.p.Redriven.UTC().Format(stamp)
+	}
+	c := map[string]any{
+		"Execution":    x,
+		"StateMachine": map[string]any{"Id": r.x.Machine, "Name": r.x.Machine[strings.LastIndexByte(r.x.Machine, ':')+1:]},
+		"State":        map[string]any{"Name": t.State, "EnteredTime": t.Entered.UTC().Format(stamp), "RetryCount": int64(retries)},
+	}
+	if t.Token != "" {
+		c["Task"] = map[string]any{"Token": t.Token}
+	}
+	for i := t; i != nil; i = i.live.parent {
+		if i.IsItem {
+			value, _ := asl.Decode(i.Item) // written by Encode
+			c["Map"] = map[string]any{"Item": map[string]any{"Index": int64(i.Index), "Value": value}}
+			break
+		}
+	}
+	return c
+}
+
+func childID(p *thread, index int) string { return p.ID + "/" + strconv.Itoa(index) }
