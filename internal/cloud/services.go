@@ -14,6 +14,7 @@ import (
 	"miniforge/internal/cloud/lambda"
 	"miniforge/internal/cloud/logs"
 	"miniforge/internal/cloud/s3"
+	"miniforge/internal/cloud/sfn"
 	"miniforge/internal/cloud/sns"
 	"miniforge/internal/cloud/sqs"
 	"miniforge/internal/cloud/sts"
@@ -40,12 +41,13 @@ func (c *Cloud) compose(master []byte) error {
 	topics := sns.New(sns.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
 	buses := events.New(events.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
 	c.functions = lambda.New(lambda.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("functions"), Endpoint: c.Endpoint})
+	machines := sfn.New(sfn.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account})
 
 	tagged := map[string]tagging.Source{
-		"apigateway": c.apis, "dynamodb": tables, "events": buses, "kms": keys, "lambda": c.functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues,
+		"apigateway": c.apis, "dynamodb": tables, "events": buses, "kms": keys, "lambda": c.functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues, "states": machines,
 	}
-	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, tables, queues, topics, buses, c.functions, c.apis, tagging.New(tagged)} {
+	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, tables, queues, topics, buses, c.functions, machines, c.apis, tagging.New(tagged)} {
 		r.Register(c.mux, q)
 	}
 	policies := map[string]policyHolder{"kms": keys, "lambda": c.functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues, "events": buses}
