@@ -69,7 +69,7 @@ func (l *accessLog) run(ctx context.Context) error {
 // write puts lines of one group, making the stream when it is new.
 func (l *accessLog) write(ctx context.Context, lines []logLine) {
 	first := lines[0]
-	as := wire.As{Region: first.region, Principal: authz.ServicePrincipal("delivery.logs", "arn:aws:logs:"+first.region+":"+l.Account+":*", l.Account)}
+	as := wire.As{Region: first.region, Principal: authz.ServicePrincipal("delivery.logs", "arn:aws:logs:"+first.region+":"+l.Account+":"+first.stream, l.Account)}
 	in := &cloudwatchlogs.PutLogEventsInput{LogGroupName: &first.group, LogStreamName: &first.stream}
 	for _, x := range lines {
 		in.LogEvents = append(in.LogEvents, logstypes.InputLogEvent{Message: &x.text, Timestamp: new(x.at.UnixMilli())})

@@ -21,6 +21,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/apigatewayv2"
 	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2/types"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	logstypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/smithy-go"
@@ -59,6 +60,14 @@ func newRig(t *testing.T) *rig {
 			r.lines = append(r.lines, *e.Message)
 		}
 		return &cloudwatchlogs.PutLogEventsOutput{}, nil
+	})
+	policies := []logstypes.ResourcePolicy{}
+	wire.Handle(logs, func(context.Context, *cloudwatchlogs.DescribeResourcePoliciesInput) (*cloudwatchlogs.DescribeResourcePoliciesOutput, error) {
+		return &cloudwatchlogs.DescribeResourcePoliciesOutput{ResourcePolicies: policies}, nil
+	})
+	wire.Handle(logs, func(_ context.Context, in *cloudwatchlogs.PutResourcePolicyInput) (*cloudwatchlogs.PutResourcePolicyOutput, error) {
+		policies = []logstypes.ResourcePolicy{{PolicyName: in.PolicyName, PolicyDocument: in.PolicyDocument}}
+		return &cloudwatchlogs.PutResourcePolicyOutput{}, nil
 	})
 	r.ctx = wire.WithCall(t.Context(), &wire.Call{Service: "apigateway", Region: "us-east-1", Account: "000000000000", Endpoint: "http://127.0.0.1:1"})
 	r.invoke = func(context.Context, *lambda.InvokeInput) (*lambda.InvokeOutput, error) {

@@ -2,6 +2,7 @@ package apigw
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"strings"
 	"time"
@@ -9,7 +10,9 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/apigatewayv2"
 	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2/types"
 
+	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/store"
+	"miniforge/internal/cloud/vended"
 	"miniforge/internal/cloud/wire"
 )
 
@@ -97,6 +100,9 @@ func (s *Service) CreateStage(ctx context.Context, in *sdk.CreateStageInput) (*s
 	if err := checkStage(st); err != nil {
 		return nil, err
 	}
+	if err := s.allowLog(ctx, st); err != nil {
+		return nil, err
+	}
 	region := wire.CallOf(ctx).Region
 	err := putPart(ctx, s, stages, in.ApiId, *st.StageName, st, func(tx *store.Tx) error {
 		if _, ok, err := stages.Get(tx, key(region, in.ApiId, in.StageName)); ok || err != nil {
@@ -136,8 +142,30 @@ func (s *Service) GetStages(ctx context.Context, in *sdk.GetStagesInput) (*sdk.G
 	return &sdk.GetStagesOutput{Items: items, NextToken: next}, err
 }
 
+// allowLog arranges that log delivery may write to the stage's log group, with
+// the caller's permissions.
+func (s *Service) allowLog(ctx context.Context, st types.Stage) error {
+	if st.AccessLogSettings == nil {
+		return nil
+	}
+	err := vended.Allow(ctx, s.Caller, wire.CallOf(ctx).As("apigateway"), *st.AccessLogSettings.DestinationArn)
+	if _, denied := errors.AsType[*authz.DeniedError](err); denied {
+		return badRequest("Insufficient permissions to enable logging: " + err.Error())
+	}
+	return err
+}
+
 // UpdateStage changes the members that are given.
 func (s *Service) UpdateStage(ctx context.Context, in *sdk.UpdateStageInput) (*sdk.UpdateStageOutput, error) {
+	if in.AccessLogSettings != nil {
+		changed := types.Stage{AccessLogSettings: in.AccessLogSettings}
+		if err := checkStage(changed); err != nil {
+			return nil, err
+		}
+		if err := s.allowLog(ctx, changed); err != nil {
+			return nil, err
+		}
+	}
 	st, err := changePart(ctx, s, stages, "Stage", in.ApiId, in.StageName, func(_ *store.Tx, st *types.Stage) error {
 		merge(st, in)
 		st.LastUpdatedDate = new(time.Now().UTC().Truncate(time.Second))

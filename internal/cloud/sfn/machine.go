@@ -202,6 +202,9 @@ func (s *Service) CreateStateMachine(ctx context.Context, in *sdk.CreateStateMac
 	if err := s.checkRole(ctx, m.ARN, m.Role, call.Region); err != nil {
 		return nil, err
 	}
+	if err := s.allowLog(ctx, m.ARN, m.Role, m.Logging); err != nil {
+		return nil, err
+	}
 	out := &sdk.CreateStateMachineOutput{StateMachineArn: &m.ARN, CreationDate: &m.Created}
 	return out, s.DB.Update(ctx, func(tx *store.Tx) error {
 		was, exists, err := machines.Get(tx, m.ARN)
@@ -259,6 +262,11 @@ func (s *Service) UpdateStateMachine(ctx context.Context, in *sdk.UpdateStateMac
 	}
 	if in.RoleArn != nil {
 		if err := s.checkRole(ctx, a.full, *in.RoleArn, a.region); err != nil {
+			return nil, err
+		}
+	}
+	if logs.Group != "" {
+		if err := s.allowLogOf(ctx, a.full, in.RoleArn, logs); err != nil {
 			return nil, err
 		}
 	}
