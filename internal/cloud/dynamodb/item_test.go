@@ -40,9 +40,9 @@ func TestPutGetDelete(t *testing.T) {
 
 func TestBadItems(t *testing.T) {
 	r := newRig(t, store.Memory())
-	r.create("tab", "id:S", "at:N", globally("by", "status:S", "", types.ProjectionTypeAll))
+	r.create("tab", "id:S", "rk:N", globally("by-status", "status:S", "", types.ProjectionTypeAll))
 	with := func(name string, v attr.Value) attr.Item {
-		i := attr.Item{"id": str("a"), "at": num("1")}
+		i := attr.Item{"id": str("a"), "rk": num("1")}
 		if v == nil {
 			delete(i, name)
 		} else {
@@ -55,11 +55,11 @@ func TestBadItems(t *testing.T) {
 		item attr.Item
 		want string
 	}{
-		{"missing key", with("at", nil), "One or more parameter values were invalid: Missing the key at in the item"},
+		{"missing key", with("rk", nil), "One or more parameter values were invalid: Missing the key rk in the item"},
 		{"key of another type", with("id", num("1")), "One or more parameter values were invalid: Type mismatch for key id expected: S actual: N"},
 		{"empty key", with("id", str("")), "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: id"},
-		{"index key of another type", with("status", num("1")), "One or more parameter values were invalid: Type mismatch for Index Key status Expected: S Actual: N IndexName: by"},
-		{"empty index key", with("status", str("")), "One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: by, IndexKey: status"},
+		{"index key of another type", with("status", num("1")), "One or more parameter values were invalid: Type mismatch for Index Key status Expected: S Actual: N IndexName: by-status"},
+		{"empty index key", with("status", str("")), "One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: by-status, IndexKey: status"},
 		{"no number", with("n", num("dog")), "The parameter cannot be converted to a numeric value: dog"},
 		{"empty number", with("n", num("")), "The parameter cannot be converted to a numeric value"},
 		{"too many digits", with("n", num(strings.Repeat("1", 39))), "Attempting to store more than 38 significant digits in a Number"},
@@ -135,7 +135,7 @@ func TestReturnValuesOfUpdates(t *testing.T) {
 
 func TestUpdateMakesItem(t *testing.T) {
 	r := newRig(t, store.Memory())
-	r.create("tab", "id:S", "", globally("by", "status:S", "", types.ProjectionTypeAll))
+	r.create("tab", "id:S", "", globally("by-status", "status:S", "", types.ProjectionTypeAll))
 	update := func(expression string, values attr.Item) error {
 		_, err := do[sdk.UpdateItemOutput](r, &sdk.UpdateItemInput{
 			TableName: new("tab"), Key: attr.Item{"id": str("a")}, UpdateExpression: &expression, ExpressionAttributeValues: values,
@@ -194,13 +194,13 @@ func TestLegacyParameters(t *testing.T) {
 
 func TestConsumedCapacity(t *testing.T) {
 	r := newRig(t, store.Memory())
-	r.create("tab", "id:S", "", globally("by", "status:S", "", types.ProjectionTypeKeysOnly))
+	r.create("tab", "id:S", "", globally("by-status", "status:S", "", types.ProjectionTypeKeysOnly))
 	out := must[sdk.PutItemOutput](r, &sdk.PutItemInput{
 		TableName: new("tab"), Item: attr.Item{"id": str("a"), "status": str("x"), "pad": str(strings.Repeat("p", 2000))}, ReturnConsumedCapacity: types.ReturnConsumedCapacityIndexes,
 	})
 	c := out.ConsumedCapacity
-	if *c.CapacityUnits != 3 || *c.Table.CapacityUnits != 2 || *c.GlobalSecondaryIndexes["by"].CapacityUnits != 1 {
-		t.Errorf("put consumed %v, of the table %v, of the index %v; want 3, 2, 1", *c.CapacityUnits, *c.Table.CapacityUnits, *c.GlobalSecondaryIndexes["by"].CapacityUnits)
+	if *c.CapacityUnits != 3 || *c.Table.CapacityUnits != 2 || *c.GlobalSecondaryIndexes["by-status"].CapacityUnits != 1 {
+		t.Errorf("put consumed %v, of the table %v, of the index %v; want 3, 2, 1", *c.CapacityUnits, *c.Table.CapacityUnits, *c.GlobalSecondaryIndexes["by-status"].CapacityUnits)
 	}
 	for consistent, want := range map[bool]float64{false: .5, true: 1} {
 		got := must[sdk.GetItemOutput](r, &sdk.GetItemInput{TableName: new("tab"), Key: attr.Item{"id": str("a")}, ConsistentRead: &consistent, ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal})

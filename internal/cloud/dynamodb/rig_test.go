@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -29,31 +30,46 @@ const (
 // Every access is allowed: who may do what is not what its tests are about.
 type rig struct {
 	*Service
-	t    testing.TB
-	ctx  context.Context
-	keys *kms.Service
-	mux  *wire.Mux
+	t     tester
+	keys  *kms.Service
+	mux   *wire.Mux
+	queue *event.Queue
 }
 
 func newRig(t testing.TB, db store.DB) *rig {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	q := event.NewQueue(db, log)
-	m := wire.NewMux(wire.Options{Account: account})
-	r := &rig{Service: New(Options{DB: db, Tasks: q, Caller: m, Account: account}), t: t, mux: m}
-	r.keys = kms.New(kms.Options{DB: db, Tasks: q, Log: log, Account: account, Master: make([]byte, 32)})
-	r.keys.Register(m, q)
-	r.Register(m, q)
+	r := newBareRig(t, db)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error)
-	go func() { done <- q.Run(ctx) }()
+	go func() { done <- r.queue.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	r.ctx = wire.WithCall(t.Context(), &wire.Call{Service: "dynamodb", Region: region, Account: account, Principal: root()})
+	return r
+}
+
+// A tester is what a rig needs of a test.
+type tester interface {
+	Helper()
+	Context() context.Context
+	Error(...any)
+	Errorf(string, ...any)
+	Fatalf(string, ...any)
+	Fatal(...any)
+}
+
+// newBareRig is a rig whose tasks wait.
+func newBareRig(t tester, db store.DB) *rig {
+	log := slog.New(slog.DiscardHandler)
+	q := event.NewQueue(db, log)
+	m := wire.NewMux(wire.Options{Account: account})
+	r := &rig{Service: New(Options{DB: db, Tasks: q, Caller: m, Account: account}), t: t, mux: m, queue: q}
+	r.keys = kms.New(kms.Options{DB: db, Tasks: q, Log: log, Account: account, Master: make([]byte, 32)})
+	r.keys.Register(m, q)
+	r.Register(m, q)
 	return r
 }
 
@@ -107,10 +123,13 @@ func define(k string) types.AttributeDefinition {
 func globally(name, hash, sort string, p types.ProjectionType, nonKey ...string) func(*sdk.CreateTableInput) {
 	return func(in *sdk.CreateTableInput) {
 		keys := []types.KeySchemaElement{{AttributeName: new(hash[:len(hash)-2]), KeyType: types.KeyTypeHash}}
-		in.AttributeDefinitions = append(in.AttributeDefinitions, define(hash))
 		if sort != "" {
 			keys = append(keys, types.KeySchemaElement{AttributeName: new(sort[:len(sort)-2]), KeyType: types.KeyTypeRange})
-			in.AttributeDefinitions = append(in.AttributeDefinitions, define(sort))
+		}
+		for _, k := range []string{hash, sort} {
+			if k != "" && !slices.ContainsFunc(in.AttributeDefinitions, func(d types.AttributeDefinition) bool { return *d.AttributeName == k[:len(k)-2] }) {
+				in.AttributeDefinitions = append(in.AttributeDefinitions, define(k))
+			}
 		}
 		in.GlobalSecondaryIndexes = append(in.GlobalSecondaryIndexes, types.GlobalSecondaryIndex{
 			IndexName: &name, KeySchema: keys, Projection: &types.Projection{ProjectionType: p, NonKeyAttributes: nonKey},
@@ -140,7 +159,7 @@ func num(s string) attr.Value { return &attr.N{Value: s} }
 // same compares SDK values, without what is not exported in them.
 var same = cmpopts.IgnoreUnexported(attr.S{}, attr.N{}, attr.B{}, attr.SS{}, attr.NS{}, attr.BS{}, attr.M{}, attr.L{}, attr.Null{}, attr.Bool{})
 
-func equal(t testing.TB, what string, want, got any) {
+func equal(t tester, what string, want, got any) {
 	t.Helper()
 	if d := cmp.Diff(want, got, same, cmpopts.EquateEmpty()); d != "" {
 		t.Errorf("%s (-want +got):\n%s", what, d)
@@ -148,7 +167,7 @@ func equal(t testing.TB, what string, want, got any) {
 }
 
 // refused wants an error with a code and, exactly, a text.
-func refused(t testing.TB, err error, code, text string) {
+func refused(t tester, err error, code, text string) {
 	t.Helper()
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {

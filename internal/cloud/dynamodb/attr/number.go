@@ -1,6 +1,7 @@
 package attr
 
 import (
+	"cmp"
 	"math/big"
 	"strconv"
 	"strings"
@@ -142,9 +143,9 @@ func (n Number) String() string {
 // Compare is -1, 0 or 1.
 func (n Number) Compare(m Number) int {
 	if s, t := n.sign(), m.sign(); s != t || s == 0 {
-		return s - t
+		return cmp.Compare(s, t)
 	}
-	c := n.exp - m.exp
+	c := cmp.Compare(n.exp, m.exp)
 	if c == 0 {
 		c = strings.Compare(n.digits, m.digits)
 	}
