@@ -128,7 +128,9 @@ func (s *Service) putLog(ctx context.Context, x *execution, records []record) er
 	}
 	machine := x.Machine[strings.LastIndexByte(x.Machine, ':')+1:]
 	group, stream := p[6], "states/"+machine+"/"+x.Start.UTC().Format("2006-01-02-15-04")+"/"+x.Definition[:8]
-	as := wire.As{Region: p[3], Principal: authz.ServicePrincipal("delivery.logs", x.Machine, s.Account)}
+	// Log delivery acts for itself: its source is an ARN of CloudWatch Logs.
+	source := "arn:aws:logs:" + p[3] + ":" + s.Account + ":" + machine
+	as := wire.As{Region: p[3], Principal: authz.ServicePrincipal("delivery.logs", source, s.Account)}
 	put := func() error {
 		_, err := wire.Do[cloudwatchlogs.PutLogEventsOutput](ctx, s.Caller, as,
 			&cloudwatchlogs.PutLogEventsInput{LogGroupName: &group, LogStreamName: &stream, LogEvents: events})
