@@ -20,8 +20,12 @@ import (
 // the next process go on.
 const runKind = "sfn.run"
 
-// errOver says that somebody else has ended the execution: StopExecution.
+// errOver says that somebody else has ended the execution: StopExecution. It
+// may have been redriven since, then another run has it.
 var errOver = errors.New("the execution is over")
+
+// ours tells whether the execution is as this run has left it.
+func (r *run) ours(p progress) bool { return p.Status == running && p.Last == r.saved }
 
 // A run carries one execution out. Only the goroutine of its loop touches it;
 // effects run beside it and report on results.
@@ -40,6 +44,7 @@ type run struct {
 	base time.Time // start or redrive, for the log
 
 	durable  bool
+	saved    int64 // p.Last of the last commit
 	attempts int
 	only     *trial // of TestState: one state, and no more
 
@@ -84,7 +89,7 @@ type result struct {
 
 func (s *Service) newRun(x *execution, p progress, m *asl.Machine, durable bool) *run {
 	return &run{
-		s: s, x: x, p: p, m: m, durable: durable, base: x.Start,
+		s: s, x: x, p: p, m: m, durable: durable, saved: p.Last, base: x.Start,
 		threads: map[string]*thread{}, dirty: map[string]bool{}, gone: map[string]bool{},
 		tokens: map[string]*token{}, offers: map[string]queuedTask{}, results: make(chan result, 16),
 	}
@@ -325,7 +330,7 @@ func (r *run) inbox() error {
 		if err != nil {
 			return err
 		}
-		if p.Status != running {
+		if !r.ours(p) {
 			return errOver
 		}
 		for _, t := range r.threads {

@@ -22,7 +22,7 @@ func (r *run) save(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !ok || was.Status != running {
+		if !ok || !r.ours(was) {
 			return errOver
 		}
 		if err := r.write(tx); err != nil {
@@ -34,6 +34,7 @@ func (r *run) save(ctx context.Context) error {
 		return progresses.Put(tx, r.x.ARN, r.p)
 	})
 	if err == nil {
+		r.saved = r.p.Last
 		r.cleared()
 	}
 	return err

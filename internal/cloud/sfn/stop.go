@@ -109,22 +109,27 @@ func (s *Service) RedriveExecution(ctx context.Context, in *sdk.RedriveExecution
 // that had ended stay so, and those above them wait for the others again.
 func (s *Service) reenter(tx *store.Tx, execution string, last int64) error {
 	var all []thread
-	parents := map[string]bool{}
+	ended := map[string]int{} // of a parent's branches
 	for r, err := range threadRows.Prefix(tx, execution+"\x00") {
 		if err != nil {
 			return err
 		}
 		all = append(all, r.Value)
-		if r.Value.ID != "" {
-			parents[r.Value.ID[:strings.LastIndexByte(r.Value.ID, '/')]] = true
+		if at := strings.LastIndexByte(r.Value.ID, '/'); at >= 0 {
+			ended[r.Value.ID[:at]] += 0
+			if r.Value.Phase == done {
+				ended[r.Value.ID[:at]]++
+			}
 		}
 	}
 	for _, t := range all {
+		n, parent := ended[t.ID]
 		switch {
 		case t.Phase == done:
 			continue
-		case parents[t.ID]:
-			t.Phase = branching
+		case parent:
+			// Iterations whose failure was tolerated are tried again, too.
+			t.Phase, t.Ended, t.Failed = branching, n, 0
 		default:
 			if t.Token != "" {
 				if err := tokens.Delete(tx, t.Token); err != nil {
