@@ -64,6 +64,10 @@ func (r *rig) Call(ctx context.Context, as wire.As, in any) (any, error) {
 			return nil, err
 		}
 		return &lambda.InvokeOutput{StatusCode: 200, ExecutedVersion: new("1"), Payload: []byte(answer), FunctionError: optional(failure)}, nil
+	case *cloudwatchlogs.DescribeResourcePoliciesInput:
+		return &cloudwatchlogs.DescribeResourcePoliciesOutput{}, nil
+	case *cloudwatchlogs.PutResourcePolicyInput:
+		return &cloudwatchlogs.PutResourcePolicyOutput{}, nil
 	case *cloudwatchlogs.PutLogEventsInput:
 		r.mu.Lock()
 		defer r.mu.Unlock()
