@@ -107,6 +107,33 @@ next:
 	}
 }
 
+func TestWaitingForTheSameIsNoNews(t *testing.T) {
+	attempt := func(id string) error {
+		return &graph.NotYet{Err: errors.New("create x: operation error Lambda: Create, https response error StatusCode: 400, RequestID: " + id + ", InvalidParameterValueException: no role\nmore")}
+	}
+	want := "not yet: create x: operation error Lambda: Create, InvalidParameterValueException: no role"
+	for _, id := range []string{"1", "2-b"} {
+		if got := waitingFor(attempt(id)); got != want {
+			t.Errorf("waiting for %q, want %q", got, want)
+		}
+	}
+}
+
+func TestPatience(t *testing.T) {
+	a := &app{}
+	ctx, cancel := a.patient(t.Context())
+	defer cancel()
+	if _, ends := ctx.Deadline(); !ends {
+		t.Error("a walk without --timeout never ends")
+	}
+	a.timeout = time.Second
+	mine, cancel := a.patient(t.Context())
+	defer cancel()
+	if _, ends := mine.Deadline(); ends {
+		t.Error("the user's own time-out, which the command has already, is replaced")
+	}
+}
+
 func TestExpected(t *testing.T) {
 	r := watchResult{Orders: []order.View{{Status: order.Confirmed}, {Status: order.Failed}}}
 	if err := r.expected(""); err != nil {

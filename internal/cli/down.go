@@ -80,7 +80,9 @@ func (a *app) destroy(ctx context.Context, t *target.Target, s *stack.Stack, r *
 		if err := a.confirm(ctx, fmt.Sprintf("Delete stack %s, %d resources in %s", a.name, count, place(t))); err != nil {
 			return err
 		}
-		if r.Steps, err = g.Destroy(ctx, a.walk(g, "Deleting stack "+a.name)); err != nil {
+		walk, cancel := a.patient(ctx)
+		defer cancel()
+		if r.Steps, err = g.Destroy(walk, a.walk(g, "Deleting stack "+a.name)); err != nil {
 			return err
 		}
 	}

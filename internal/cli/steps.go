@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
+	"time"
 
 	"miniforge/internal/graph"
 	"miniforge/internal/target"
@@ -27,7 +31,7 @@ func (a *app) walk(g *graph.Graph, title string) graph.Options {
 		case graph.Started:
 			p.Start(r.Step.ID)
 		case graph.Retrying:
-			p.Note(r.Step.ID, "not yet: "+firstLine(r.Step.Err))
+			p.Note(r.Step.ID, waitingFor(r.Step.Err))
 		case graph.Ended:
 			outcome, text := ui.Unchanged, past[r.Step.Action]
 			switch {
@@ -45,6 +49,29 @@ func (a *app) walk(g *graph.Graph, title string) graph.Options {
 
 // looking is the title of walks that change nothing.
 const looking = "Looking at the stack"
+
+// patience bounds a walk without --timeout: what is not yet possible after so
+// long is not going to be, and a command must end.
+const patience = 10 * time.Minute
+
+// patient gives a walk its own deadline, unless the user gave one.
+func (a *app) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.timeout > 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, patience, fmt.Errorf("gave up after %s: %w", patience, errTimeout))
+}
+
+// requestID differs from one attempt to the next, and would make news of it.
+var requestID = regexp.MustCompile(`https response error StatusCode: \d+, RequestID: [^,]*, `)
+
+// waitingFor says what a resource waits for, in the same words at each attempt.
+func waitingFor(err error) string {
+	if wait, is := errors.AsType[*graph.NotYet](err); is {
+		err = wait.Err
+	}
+	return "not yet: " + requestID.ReplaceAllString(firstLine(err), "")
+}
 
 func firstLine(err error) string {
 	if err == nil {

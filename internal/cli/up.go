@@ -108,6 +108,8 @@ func (a *app) ensure(ctx context.Context, s *stack.Stack, t *target.Target, o up
 	}
 	walk := a.walk(g, "Creating stack "+a.name)
 	walk.Replace = o.replace
+	ctx, cancel := a.patient(ctx)
+	defer cancel()
 	if r.Steps, err = g.Ensure(ctx, walk); err != nil {
 		return err
 	}
