@@ -183,9 +183,8 @@ func (r *run) prune(t *thread) {
 		if !strings.HasPrefix(id, t.ID+"/") {
 			continue
 		}
-		if k := r.threads[id].Token; k != "" {
-			r.tokens[k] = nil
-		}
+		r.dropToken(r.threads[id])
+		r.orphan(r.threads[id])
 		delete(r.threads, id)
 		delete(r.dirty, id)
 		r.gone[id] = true

@@ -62,6 +62,8 @@ type run struct {
 	tokens  map[string]*token // nil: deleted
 	offers  map[string]queuedTask
 
+	orphans []string // executions that nobody waits for any more
+
 	results chan result
 	effects sync.WaitGroup
 }
@@ -206,10 +208,18 @@ func (r *run) begin(input any, raw string) {
 }
 
 // loop runs until the execution ends, for good or (with ctx) for this process.
-func (r *run) loop(ctx context.Context, wake <-chan struct{}) error {
-	// Effects outlive a time-out or an abort, as on AWS, but not this function.
+func (r *run) loop(ctx context.Context, wake <-chan struct{}) (err error) {
+	// Effects outlive a time-out or an abort, as on AWS, but not this function;
+	// waiting for another execution ends with this one.
 	defer r.effects.Wait()
 	defer r.collect()()
+	defer func() {
+		if err == nil || errors.Is(err, errOver) {
+			r.leaveChildren(ctx)
+		}
+	}()
+	waits, cancel := context.WithCancel(ctx)
+	defer cancel()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for first := true; ; first = false {
@@ -229,7 +239,8 @@ func (r *run) loop(ctx context.Context, wake <-chan struct{}) error {
 		if r.p.Status != running {
 			return nil
 		}
-		r.start(ctx)
+		r.start(ctx, waits)
+		r.stopOrphans(ctx)
 	}
 }
 

@@ -75,8 +75,9 @@ func (r *run) limits(t *thread, e *asl.Env) (limit time.Duration, err error) {
 	return limit, nil
 }
 
-// start sets off the effects whose scheduling has been committed.
-func (r *run) start(ctx context.Context) {
+// start sets off the effects whose scheduling has been committed. Those that
+// only wait for another execution get a context of their own.
+func (r *run) start(ctx, waits context.Context) {
 	for _, t := range r.launch {
 		if r.threads[t.ID] != t {
 			continue
@@ -86,6 +87,10 @@ func (r *run) start(ctx context.Context) {
 		job := effect{
 			run: r, res: parseResource(t.state().Resource), params: t.Params, token: t.Token, child: t.Child,
 			scheduled: t.Prev, result: result{thread: t.ID, attempt: r.attempts},
+		}
+		if job.child != "" {
+			r.effects.Go(func() { r.results <- job.do(waits) })
+			continue
 		}
 		r.effects.Go(func() { r.results <- job.do(ctx) })
 	}
@@ -144,6 +149,7 @@ func (r *run) taskSucceeded(t *thread, out any) {
 		return
 	}
 	r.dropToken(t)
+	t.Child = ""
 	d := rs.detail()
 	d.Output = new(string(raw))
 	r.emit(t, rs.eventPrefix()+"Succeeded", d)
@@ -154,6 +160,9 @@ func (r *run) taskSucceeded(t *thread, out any) {
 func (r *run) taskFailed(t *thread, err *asl.Error, late bool) {
 	rs := parseResource(t.state().Resource)
 	r.dropToken(t)
+	if late {
+		r.orphan(t)
+	}
 	t.live.attempt = 0
 	d := rs.detail()
 	d.Error, d.Cause = optional(err.Name), optional(err.Cause)
