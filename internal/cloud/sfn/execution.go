@@ -132,7 +132,7 @@ func (s *Service) sameAgain(tx *store.Tx, was *execution, input string) error {
 
 // create writes a new execution with its first event and first thread.
 func (s *Service) create(tx *store.Tx, x *execution, m *asl.Machine) error {
-	p := progress{Status: running, Last: 1, Deadline: deadline(m, x.Start)}
+	p := progress{Status: running, Last: 1, Deadline: deadline(x, m, x.Start)}
 	records := []record{{ID: 1, At: x.Start, Type: "ExecutionStarted", detail: x.started()}}
 	t := thread{State: m.StartAt, Phase: entering, Input: []byte(x.Input)}
 	return first(
@@ -150,12 +150,17 @@ func (x *execution) started() detail {
 	return detail{Input: &x.Input, Role: x.Role, Version: x.Version, Alias: x.Alias}
 }
 
-// deadline is when an execution has taken too long; zero is never.
-func deadline(m *asl.Machine, start time.Time) time.Time {
-	if m.Timeout == 0 {
+// deadline is when an execution that starts (or is redriven) at start has taken
+// too long; zero is never.
+func deadline(x *execution, m *asl.Machine, start time.Time) time.Time {
+	limit := m.Timeout
+	if x.Express && (limit == 0 || limit > maxExpress) {
+		limit = maxExpress
+	}
+	if limit == 0 {
 		return time.Time{}
 	}
-	return start.Add(m.Timeout)
+	return start.Add(limit)
 }
 
 // lookUp reads an execution that may be described.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,15 @@ const logKind = "sfn.log"
 // logEvery is how long events are gathered before they are delivered.
 const logEvery = time.Second
 
+// logBatch is how many events are delivered at a time, and logBytes how much
+// one request to CloudWatch Logs holds.
+const (
+	logBatch = 1000
+	logBytes = 1 << 20
+	// eventOverhead is what CloudWatch Logs adds to an event's size.
+	eventOverhead = 26
+)
+
 // logged is the id of the last event of an execution that was delivered.
 const logged = store.Table[int64]("sfn.logged")
 
@@ -46,14 +56,17 @@ func (l logging) logs(kind string) bool {
 	return false
 }
 
+func (l logging) logsAny(records []record) bool {
+	return slices.ContainsFunc(records, func(r record) bool { return l.logs(r.Type) })
+}
+
 // sendLog has new events delivered: soon, or at once if the execution has ended.
 // One task gathers them all, as its ID is the execution's.
 func (s *Service) sendLog(tx *store.Tx, x *execution, p progress, records []record) error {
-	any := false
-	for i := range records {
-		any = any || x.Logging.logs(records[i].Type)
-	}
-	if !any {
+	// The end of an express execution comes by even if it is not logged: its
+	// traces are removed then.
+	over := x.Express && x.Logging.Level != "" && p.Status != running
+	if !over && !x.Logging.logsAny(records) {
 		return nil
 	}
 	t := event.Task{Kind: logKind, ID: x.ARN, Lane: x.ARN}
@@ -66,6 +79,7 @@ func (s *Service) sendLog(tx *store.Tx, x *execution, p progress, records []reco
 // deliverLog is the handler of logKind.
 func (s *Service) deliverLog(ctx context.Context, t event.Task) event.Result {
 	var x execution
+	var p progress
 	var records []record
 	var last int64
 	err := s.DB.View(func(tx *store.Tx) (err error) {
@@ -73,16 +87,19 @@ func (s *Service) deliverLog(ctx context.Context, t event.Task) event.Result {
 		if x, ok, err = executions.Get(tx, t.ID); err != nil || !ok {
 			return err
 		}
+		if p, _, err = progresses.Get(tx, t.ID); err != nil {
+			return err
+		}
 		if last, _, err = logged.Get(tx, t.ID); err != nil {
 			return err
 		}
 		return eventsUp(tx, t.ID, last+1, func(r *record) bool {
 			records = append(records, *r)
-			return len(records) < 1000
+			return len(records) < logBatch
 		})
 	})
 	if err == nil && len(records) > 0 {
-		err = s.putLog(ctx, &x, records)
+		err = s.putLog(ctx, &x, &p, records)
 	}
 	switch {
 	case err != nil && t.Attempts+1 < logAttempts && retryable(err):
@@ -97,9 +114,14 @@ func (s *Service) deliverLog(ctx context.Context, t event.Task) event.Result {
 		if _, ok, err := executions.Get(tx, t.ID); err != nil || !ok {
 			return err
 		}
+		if len(records) < logBatch {
+			if err := s.forget(tx, &x, &p); err != nil || x.Express && p.Status != running {
+				return err
+			}
+		}
 		return logged.Put(tx, t.ID, records[len(records)-1].ID)
 	})
-	if err != nil || len(records) == 1000 {
+	if err != nil || len(records) == logBatch {
 		return event.Retry(0)
 	}
 	return event.Done()
@@ -112,13 +134,28 @@ func retryable(err error) bool {
 }
 
 // putLog writes events in the form of vended logs.
-func (s *Service) putLog(ctx context.Context, x *execution, records []record) error {
+func (s *Service) putLog(ctx context.Context, x *execution, p *progress, records []record) error {
 	var events []logstypes.InputLogEvent
+	size := 0
 	for i := range records {
-		if r := &records[i]; x.Logging.logs(r.Type) {
-			events = append(events, logstypes.InputLogEvent{Timestamp: new(r.At.UnixMilli()), Message: new(string(logLine(x, r)))})
+		r := &records[i]
+		if !x.Logging.logs(r.Type) {
+			continue
 		}
+		line := string(logLine(x, p, r))
+		if size += len(line) + eventOverhead; size > logBytes && len(events) > 0 {
+			if err := s.putEvents(ctx, x, events); err != nil {
+				return err
+			}
+			events, size = nil, len(line)+eventOverhead
+		}
+		events = append(events, logstypes.InputLogEvent{Timestamp: new(r.At.UnixMilli()), Message: &line})
 	}
+	return s.putEvents(ctx, x, events)
+}
+
+// putEvents makes one request, and the stream if it is new.
+func (s *Service) putEvents(ctx context.Context, x *execution, events []logstypes.InputLogEvent) error {
 	if len(events) == 0 {
 		return nil
 	}
@@ -150,10 +187,10 @@ func (s *Service) putLog(ctx context.Context, x *execution, records []record) er
 
 // logLine is an event as Step Functions logs it.
 // https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
-func logLine(x *execution, r *record) []byte {
+func logLine(x *execution, p *progress, r *record) []byte {
 	line := map[string]any{
 		"id": strconv.FormatInt(r.ID, 10), "type": r.Type, "previous_event_id": strconv.FormatInt(r.Prev, 10),
-		"event_timestamp": strconv.FormatInt(r.At.UnixMilli(), 10), "execution_arn": x.ARN, "redrive_count": strconv.Itoa(int(r.Redrives)),
+		"event_timestamp": strconv.FormatInt(r.At.UnixMilli(), 10), "execution_arn": x.ARN, "redrive_count": strconv.Itoa(int(p.Redrives)),
 		"details": logDetails(r.sdk(x.Logging.Data)),
 	}
 	b, err := json.Marshal(line)

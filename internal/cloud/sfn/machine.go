@@ -121,6 +121,30 @@ func unsupported(m *asl.Machine) (found []asl.Diagnostic) {
 	return found
 }
 
+// checkExpress refuses for express machines what has to outlive their memory.
+func (s *Service) checkExpress(kind, key string) error {
+	v, ok := s.machines.Load(key)
+	if !ok || kind != string(types.StateMachineTypeExpress) {
+		return nil
+	}
+	var bad error
+	v.(*asl.Machine).Walk(func(st *asl.State) {
+		what := ""
+		switch r := parseResource(st.Resource); {
+		case st.Type != "Task":
+		case r.kind == isActivity:
+			what = "activities"
+		case r.pattern != "":
+			what = "'." + r.pattern + "' service integrations"
+		}
+		if what != "" {
+			d := asl.Diagnostic{Code: "SCHEMA_VALIDATION_FAILED", Location: "/States/" + st.Name + "/Resource", Message: "Express state machines do not support " + what}
+			bad = &types.InvalidDefinition{Message: new("Invalid State Machine Definition: '" + d.String() + "'")}
+		}
+	})
+	return bad
+}
+
 // checkRole has the service try whether it may assume a role.
 func (s *Service) checkRole(ctx context.Context, machine, role, region string) error {
 	if !strings.HasPrefix(role, "arn:") {
@@ -191,6 +215,9 @@ func (s *Service) CreateStateMachine(ctx context.Context, in *sdk.CreateStateMac
 	}
 	if in.Type != "" {
 		m.Type = string(in.Type)
+	}
+	if err := s.checkExpress(m.Type, key); err != nil {
+		return nil, err
 	}
 	m.Updated = m.Created
 	if m.Logging, err = checkLogging(in.LoggingConfiguration); err != nil {
@@ -277,6 +304,9 @@ func (s *Service) UpdateStateMachine(ctx context.Context, in *sdk.UpdateStateMac
 			return err
 		}
 		if key != "" {
+			if err := s.checkExpress(m.Type, key); err != nil {
+				return err
+			}
 			m.Definition = key
 			if err := definitions.Put(tx, key, *in.Definition); err != nil {
 				return err

@@ -55,6 +55,8 @@ type run struct {
 	ready   []*thread
 	launch  []*thread
 
+	kept []record // all events, of an execution that lives in memory
+
 	// Since the last commit.
 	records []record
 	dirty   map[string]bool

@@ -11,6 +11,7 @@ import (
 // errOver and what was collected is dropped.
 func (r *run) save(ctx context.Context) error {
 	if !r.durable {
+		r.kept = append(r.kept, r.records...)
 		r.cleared()
 		return nil
 	}
@@ -108,6 +109,11 @@ func (s *Service) finish(tx *store.Tx, x *execution, was string, p progress) err
 	tx.OnCommit(func() { s.Signals.Notify(endKey(x.ARN)) })
 	if err := s.Tasks.Finish(tx, runKind, x.ARN); err != nil {
 		return err
+	}
+	if x.Logging.Level == "" {
+		if err := s.forget(tx, x, &p); err != nil {
+			return err
+		}
 	}
 	return s.reap(tx, x.Machine)
 }

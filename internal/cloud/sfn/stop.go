@@ -88,7 +88,7 @@ func (s *Service) RedriveExecution(ctx context.Context, in *sdk.RedriveExecution
 		}
 		was := p.Status
 		prev := p.Last
-		p = progress{Status: running, Last: p.Last + 1, Redrives: p.Redrives + 1, Redriven: s.now(), Deadline: deadline(m, s.now())}
+		p = progress{Status: running, Last: p.Last + 1, Redrives: p.Redrives + 1, Redriven: s.now(), Deadline: deadline(&x, m, s.now())}
 		if in.ClientToken != nil {
 			p.Redriver = *in.ClientToken
 		}

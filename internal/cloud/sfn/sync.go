@@ -4,75 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
-	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 
 	"miniforge/internal/cloud/sfn/asl"
-	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
-
-// maxExpress is how long an express execution may run.
-const maxExpress = 5 * time.Minute
-
-// StartSyncExecution runs an express execution to its end. It lives in memory
-// only: if the process ends, the caller has had no answer and starts another.
-func (s *Service) StartSyncExecution(ctx context.Context, in *sdk.StartSyncExecutionInput) (*sdk.StartSyncExecutionOutput, error) {
-	a, err := s.parseARN(in.StateMachineArn, "stateMachine")
-	if err != nil {
-		return nil, err
-	}
-	name, input, err := accept(in.Name, in.Input)
-	if err != nil {
-		return nil, err
-	}
-	var x execution
-	var m *asl.Machine
-	err = s.DB.View(func(tx *store.Tx) (err error) {
-		x, m, err = s.prepare(tx, wire.CallOf(ctx), a, name, input, in.TraceHeader)
-		if err == nil && !x.Express {
-			err = &types.StateMachineTypeNotSupported{Message: new("This operation is not supported by this type of state machine")}
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	p := progress{Status: running, Last: 1, Deadline: x.Start.Add(maxExpress)}
-	if m.Timeout > 0 && m.Timeout < maxExpress {
-		p.Deadline = x.Start.Add(m.Timeout)
-	}
-	r := s.newRun(&x, p, m, false)
-	data, err := asl.Decode([]byte(*input))
-	if err != nil {
-		return nil, err // accept has read it before
-	}
-	r.begin(data, *input)
-	if err := r.loop(ctx, nil); err != nil {
-		return nil, err
-	}
-	included := &types.CloudWatchEventsExecutionDataDetails{Included: true}
-	out := &sdk.StartSyncExecutionOutput{
-		ExecutionArn: &x.ARN, Name: &x.Name, StateMachineArn: &x.Machine, StartDate: &x.Start, StopDate: &r.p.Stop,
-		Status: types.SyncExecutionStatus(r.p.Status), Input: input, InputDetails: included, Error: r.p.Error, Cause: r.p.Cause,
-		TraceHeader: in.TraceHeader, BillingDetails: billing(&x, &r.p),
-	}
-	if r.p.Output != nil {
-		out.Output, out.OutputDetails = r.p.Output, included
-	}
-	if in.IncludedData == types.IncludedDataMetadataOnly {
-		out.Input, out.Output, out.InputDetails, out.OutputDetails = nil, nil, &types.CloudWatchEventsExecutionDataDetails{}, nil
-	}
-	return out, nil
-}
-
-// billing counts as AWS does: by 100 ms, at 64 MB.
-func billing(x *execution, p *progress) *types.BillingDetails {
-	ms := (p.Stop.Sub(x.Start).Milliseconds()/100 + 1) * 100
-	return &types.BillingDetails{BilledDurationInMilliseconds: ms, BilledMemoryUsedInMB: 64}
-}
 
 // awaitChild waits for the end of an execution that a task has started.
 func (e *effect) awaitChild(ctx context.Context, as wire.As) (any, *asl.Error) {
