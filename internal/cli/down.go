@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -103,25 +104,36 @@ func (a *app) leave(ctx context.Context, t *target.Target) (bool, error) {
 	if t.Kind != target.Local || !t.Local.Auto {
 		return false, nil
 	}
-	client := tagging.NewFromConfig(t.Config)
-	used, err := client.GetResources(ctx, &tagging.GetResourcesInput{
-		TagFilters: []tagtypes.TagFilter{{Key: aws.String(resource.StackTag)}}, ResourcesPerPage: aws.Int32(100),
-	})
-	if err != nil {
-		return false, fmt.Errorf("look for other stacks: %w", err)
-	}
-	for _, m := range used.ResourceTagMappingList {
-		for _, tag := range m.Tags {
-			if aws.ToString(tag.Key) == resource.StackTag && aws.ToString(tag.Value) != a.name {
-				return false, nil
-			}
-		}
+	if others, err := otherStacks(ctx, t.Config, a.name); err != nil || others {
+		return false, err
 	}
 	folder, err := a.folder()
 	if err != nil {
 		return false, err
 	}
 	return folder.Stop(ctx)
+}
+
+// otherStacks reports whether anything is tagged as part of another stack. Keys
+// do not count: they stay, pending deletion, after their stack.
+func otherStacks(ctx context.Context, cfg aws.Config, name string) (bool, error) {
+	pages := tagging.NewGetResourcesPaginator(tagging.NewFromConfig(cfg), &tagging.GetResourcesInput{
+		TagFilters: []tagtypes.TagFilter{{Key: aws.String(resource.StackTag)}},
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return false, fmt.Errorf("look for other stacks: %w", err)
+		}
+		for _, m := range page.ResourceTagMappingList {
+			for _, tag := range m.Tags {
+				if aws.ToString(tag.Key) == resource.StackTag && aws.ToString(tag.Value) != name && !strings.Contains(aws.ToString(m.ResourceARN), ":kms:") {
+					return true, nil
+				}
+			}
+		}
+	}
+	return false, nil
 }
 
 type downResult struct {
