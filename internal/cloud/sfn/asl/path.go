@@ -2,6 +2,7 @@ package asl
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -80,11 +81,15 @@ func (p Path) get(e *Env, data any) (v any, ok bool) {
 		root = e.context()
 	}
 	if p.many {
-		found := p.expr.Get(root)
-		if found == nil {
-			found = []any{}
+		found := []any{root}
+		for _, f := range p.expr {
+			var next []any
+			for _, node := range found {
+				next = pick(next, node, f)
+			}
+			found = next
 		}
-		return found, true
+		return append([]any{}, found...), true
 	}
 	// Not by jp: it does not tell a member that is null from one that is missing.
 	for _, f := range p.expr {
@@ -107,6 +112,45 @@ func (p Path) get(e *Env, data any) (v any, ok bool) {
 		}
 	}
 	return root, true
+}
+
+// pick appends what a fragment selects in node, members of objects in the order
+// of their names: jp would go by Go's order of maps, which is none, and a
+// workflow must not depend on chance.
+func pick(to []any, node any, f jp.Frag) []any {
+	switch f := f.(type) {
+	case jp.Wildcard:
+		return append(to, children(node)...)
+	case jp.Descent:
+		to = append(to, node)
+		for _, c := range children(node) {
+			to = pick(to, c, f)
+		}
+		return to
+	case *jp.Filter:
+		for _, c := range children(node) {
+			if f.Match(c) {
+				to = append(to, c)
+			}
+		}
+		return to
+	}
+	return append(to, jp.Expr{f}.Get(node)...) // members and elements, in the order that they are named in
+}
+
+// children are the members of an object or the elements of an array.
+func children(node any) []any {
+	switch node := node.(type) {
+	case []any:
+		return node
+	case map[string]any:
+		all := make([]any, 0, len(node))
+		for _, k := range slices.Sorted(maps.Keys(node)) {
+			all = append(all, node[k])
+		}
+		return all
+	}
+	return nil
 }
 
 // set returns data with v in the place that the reference path names. Objects
