@@ -79,6 +79,7 @@ var (
 // An Action is what was done to one resource, or would be.
 type Action string
 
+// What becomes of a resource.
 const (
 	Keep    Action = "keep"    // as declared, or (Destroy) already absent
 	Create  Action = "create"  // absent
@@ -120,6 +121,7 @@ func (s Step) Changed() bool {
 // A Phase says where in its life a step is.
 type Phase int
 
+// The phases of a step, in order.
 const (
 	Started  Phase = iota // its dependencies are done and a worker took it
 	Retrying              // the last attempt was NotYet; Step.Err says why

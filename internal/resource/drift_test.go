@@ -12,7 +12,8 @@ import (
 	"miniforge/internal/graph"
 )
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
+func ptr[T any](v T) *T { return new(v) }
 
 func fields(diffs []graph.Diff) (out []string) {
 	for _, d := range diffs {
@@ -54,14 +55,14 @@ func TestTableDrift(t *testing.T) {
 		return seen{recovery: "ENABLED", table: ddb.TableDescription{
 			TableStatus: "ACTIVE", KeySchema: table.keySchema("order_id", ""),
 			BillingModeSummary:     &ddb.BillingModeSummary{BillingMode: "PAY_PER_REQUEST"},
-			SSEDescription:         &ddb.SSEDescription{SSEType: "KMS", KMSMasterKeyArn: ptr("arn:key")},
-			StreamSpecification:    &ddb.StreamSpecification{StreamEnabled: ptr(true), StreamViewType: "NEW_AND_OLD_IMAGES"},
-			GlobalSecondaryIndexes: []ddb.GlobalSecondaryIndexDescription{{IndexName: ptr("by-status"), KeySchema: table.keySchema("status", "created_at")}},
+			SSEDescription:         &ddb.SSEDescription{SSEType: "KMS", KMSMasterKeyArn: new("arn:key")},
+			StreamSpecification:    &ddb.StreamSpecification{StreamEnabled: new(true), StreamViewType: "NEW_AND_OLD_IMAGES"},
+			GlobalSecondaryIndexes: []ddb.GlobalSecondaryIndexDescription{{IndexName: new("by-status"), KeySchema: table.keySchema("status", "created_at")}},
 		}}
 	}
 	compare := func(s seen) []graph.Diff { return table.compare(&s.table, s.recovery) }
 	checkDrift(t, conforming, compare, map[string]change[seen]{
-		"other key":       {func(s *seen) { s.table.SSEDescription.KMSMasterKeyArn = ptr("arn:other") }, []string{"KMSMasterKeyId"}},
+		"other key":       {func(s *seen) { s.table.SSEDescription.KMSMasterKeyArn = new("arn:other") }, []string{"KMSMasterKeyId"}},
 		"no encryption":   {func(s *seen) { s.table.SSEDescription = nil }, []string{"KMSMasterKeyId"}},
 		"keys-only view":  {func(s *seen) { s.table.StreamSpecification.StreamViewType = "KEYS_ONLY" }, []string{"StreamViewType"}},
 		"no stream":       {func(s *seen) { s.table.StreamSpecification = nil }, []string{"StreamViewType"}},
@@ -110,9 +111,9 @@ func TestFunctionDrift(t *testing.T) {
 func TestRuleTargetDrift(t *testing.T) {
 	r := &Rule{TargetID: "workflow", Machine: &StateMachine{ARN: "arn:m"}, Role: &Role{ARN: "arn:r"}, DeadLetter: &Queue{ARN: "arn:q"}, InputPath: "$.detail", MaxRetries: 3, MaxAge: time.Hour}
 	conforming := func() []events.Target {
-		return []events.Target{{Id: ptr("workflow"), Arn: ptr("arn:m"), RoleArn: ptr("arn:r"), InputPath: ptr("$.detail"),
-			DeadLetterConfig: &events.DeadLetterConfig{Arn: ptr("arn:q")},
-			RetryPolicy:      &events.RetryPolicy{MaximumRetryAttempts: ptr(int32(3)), MaximumEventAgeInSeconds: ptr(int32(3600))}}}
+		return []events.Target{{Id: new("workflow"), Arn: new("arn:m"), RoleArn: new("arn:r"), InputPath: new("$.detail"),
+			DeadLetterConfig: &events.DeadLetterConfig{Arn: new("arn:q")},
+			RetryPolicy:      &events.RetryPolicy{MaximumRetryAttempts: new(int32(3)), MaximumEventAgeInSeconds: new(int32(3600))}}}
 	}
 	compare := func(targets []events.Target) []graph.Diff {
 		var d drift
@@ -123,8 +124,8 @@ func TestRuleTargetDrift(t *testing.T) {
 	checkDrift(t, conforming, compare, map[string]change[ts]{
 		"dead letters": {func(x *ts) { (*x)[0].DeadLetterConfig = nil }, []string{"Target.DeadLetter"}},
 		"retries":      {func(x *ts) { (*x)[0].RetryPolicy.MaximumRetryAttempts = nil }, []string{"Target.MaximumRetryAttempts"}},
-		"machine":      {func(x *ts) { (*x)[0].Arn = ptr("arn:other") }, []string{"Target.Arn"}},
-		"a second one": {func(x *ts) { *x = append(*x, events.Target{Id: ptr("spy"), Arn: ptr("arn:spy")}) }, []string{"OtherTarget.spy"}},
+		"machine":      {func(x *ts) { (*x)[0].Arn = new("arn:other") }, []string{"Target.Arn"}},
+		"a second one": {func(x *ts) { *x = append(*x, events.Target{Id: new("spy"), Arn: new("arn:spy")}) }, []string{"OtherTarget.spy"}},
 	})
 }
 
@@ -135,18 +136,18 @@ func TestMappingDrift(t *testing.T) {
 	}
 	type config = types.EventSourceMappingConfiguration
 	conforming := func() config {
-		return config{State: ptr("Enabled"), FunctionArn: ptr("arn:f:live"), EventSourceArn: ptr("arn:stream"), BatchSize: ptr(int32(10)),
-			MaximumRetryAttempts: ptr(int32(3)), MaximumRecordAgeInSeconds: ptr(int32(3600)), BisectBatchOnFunctionError: ptr(true),
+		return config{State: new("Enabled"), FunctionArn: new("arn:f:live"), EventSourceArn: new("arn:stream"), BatchSize: new(int32(10)),
+			MaximumRetryAttempts: new(int32(3)), MaximumRecordAgeInSeconds: new(int32(3600)), BisectBatchOnFunctionError: new(true),
 			FunctionResponseTypes: []types.FunctionResponseType{"ReportBatchItemFailures"},
-			DestinationConfig:     m.destination(), FilterCriteria: &types.FilterCriteria{Filters: []types.Filter{{Pattern: ptr(`{"eventName": "INSERT"}`)}}}}
+			DestinationConfig:     m.destination(), FilterCriteria: &types.FilterCriteria{Filters: []types.Filter{{Pattern: new(`{"eventName": "INSERT"}`)}}}}
 	}
 	compare := func(c config) []graph.Diff { return m.compare(&c) }
 	checkDrift(t, conforming, compare, map[string]change[config]{
-		"disabled":          {func(c *config) { c.State = ptr("Disabled") }, []string{"State"}},
-		"being deleted":     {func(c *config) { c.State = ptr("Deleting") }, []string{"State"}},
-		"old stream":        {func(c *config) { c.EventSourceArn = ptr("arn:old") }, []string{"EventSourceArn"}},
-		"past the alias":    {func(c *config) { c.FunctionArn = ptr("arn:f") }, []string{"FunctionArn"}},
-		"endless retries":   {func(c *config) { c.MaximumRetryAttempts = ptr(int32(-1)) }, []string{"MaximumRetryAttempts"}},
+		"disabled":          {func(c *config) { c.State = new("Disabled") }, []string{"State"}},
+		"being deleted":     {func(c *config) { c.State = new("Deleting") }, []string{"State"}},
+		"old stream":        {func(c *config) { c.EventSourceArn = new("arn:old") }, []string{"EventSourceArn"}},
+		"past the alias":    {func(c *config) { c.FunctionArn = new("arn:f") }, []string{"FunctionArn"}},
+		"endless retries":   {func(c *config) { c.MaximumRetryAttempts = new(int32(-1)) }, []string{"MaximumRetryAttempts"}},
 		"whole batches":     {func(c *config) { c.FunctionResponseTypes = nil }, []string{"FunctionResponseTypes"}},
 		"failures dropped":  {func(c *config) { c.DestinationConfig = nil }, []string{"OnFailure"}},
 		"everything passes": {func(c *config) { c.FilterCriteria = nil }, []string{"Filter"}},

@@ -26,20 +26,20 @@ func TestHTTPAPIDrift(t *testing.T) {
 	a := testAPI()
 	conforming := func() apiParts {
 		return apiParts{
-			integration: &types.Integration{IntegrationId: ptr("i"), IntegrationUri: ptr("arn:f:live"), PayloadFormatVersion: ptr("2.0")},
-			routes:      []types.Route{{RouteKey: ptr("POST /orders"), Target: ptr("integrations/i")}},
+			integration: &types.Integration{IntegrationId: new("i"), IntegrationUri: new("arn:f:live"), PayloadFormatVersion: new("2.0")},
+			routes:      []types.Route{{RouteKey: new("POST /orders"), Target: new("integrations/i")}},
 			stage: &types.Stage{
-				AutoDeploy: ptr(true), AccessLogSettings: &types.AccessLogSettings{DestinationArn: ptr("arn:log:*"), Format: ptr(accessLogFormat())},
-				DefaultRouteSettings: &types.RouteSettings{ThrottlingRateLimit: ptr(10.0), ThrottlingBurstLimit: ptr(int32(5))},
+				AutoDeploy: new(true), AccessLogSettings: &types.AccessLogSettings{DestinationArn: new("arn:log:*"), Format: new(accessLogFormat())},
+				DefaultRouteSettings: &types.RouteSettings{ThrottlingRateLimit: new(10.0), ThrottlingBurstLimit: new(int32(5))},
 			},
 		}
 	}
 	compare := func(p apiParts) []graph.Diff { a.parts = p; return a.compare() }
 	checkDrift(t, conforming, compare, map[string]change[apiParts]{
-		"past the alias":     {func(p *apiParts) { p.integration.IntegrationUri = ptr("arn:f") }, []string{"Integration.Uri"}},
-		"route leads astray": {func(p *apiParts) { p.routes[0].Target = ptr("integrations/x") }, []string{"Route.POST /orders"}},
+		"past the alias":     {func(p *apiParts) { p.integration.IntegrationUri = new("arn:f") }, []string{"Integration.Uri"}},
+		"route leads astray": {func(p *apiParts) { p.routes[0].Target = new("integrations/x") }, []string{"Route.POST /orders"}},
 		"route missing":      {func(p *apiParts) { p.routes = nil }, []string{"Route.POST /orders"}},
-		"back door":          {func(p *apiParts) { p.routes = append(p.routes, types.Route{RouteKey: ptr("$default")}) }, []string{"Route.$default"}},
+		"back door":          {func(p *apiParts) { p.routes = append(p.routes, types.Route{RouteKey: new("$default")}) }, []string{"Route.$default"}},
 		"no access log":      {func(p *apiParts) { p.stage.AccessLogSettings = nil }, []string{"Stage.AccessLog.Destination", "Stage.AccessLog.Format"}},
 		"no throttling":      {func(p *apiParts) { p.stage.DefaultRouteSettings = nil }, []string{"Stage.ThrottlingRateLimit", "Stage.ThrottlingBurstLimit"}},
 		"made twice":         {func(p *apiParts) { p.duplicates = []string{"b"} }, []string{"Duplicate.b"}},
@@ -56,7 +56,7 @@ func (p pagedAPIs) GetApis(_ context.Context, in *apigatewayv2.GetApisInput, _ .
 	i := len(deref(in.NextToken))
 	out := &apigatewayv2.GetApisOutput{Items: p.items[i : i+1]}
 	if i+1 < len(p.items) {
-		out.NextToken = ptr(deref(in.NextToken) + "x")
+		out.NextToken = new(deref(in.NextToken) + "x")
 	}
 	return out, nil
 }
@@ -66,10 +66,10 @@ func TestHTTPAPIIsFoundByNameAndTag(t *testing.T) {
 	made := time.Unix(1000, 0)
 	a := testAPI()
 	a.Gateway = pagedAPIs{items: []types.Api{
-		{ApiId: ptr("untagged"), Name: ptr("orders"), CreatedDate: ptr(made.Add(-2 * time.Hour))},
-		{ApiId: ptr("younger"), Name: ptr("orders"), Tags: ours, CreatedDate: ptr(made.Add(time.Hour))},
-		{ApiId: ptr("other name"), Name: ptr("orders-2"), Tags: ours, CreatedDate: ptr(made.Add(-time.Hour))},
-		{ApiId: ptr("ours"), Name: ptr("orders"), Tags: ours, CreatedDate: ptr(made)},
+		{ApiId: new("untagged"), Name: new("orders"), CreatedDate: new(made.Add(-2 * time.Hour))},
+		{ApiId: new("younger"), Name: new("orders"), Tags: ours, CreatedDate: new(made.Add(time.Hour))},
+		{ApiId: new("other name"), Name: new("orders-2"), Tags: ours, CreatedDate: new(made.Add(-time.Hour))},
+		{ApiId: new("ours"), Name: new("orders"), Tags: ours, CreatedDate: new(made)},
 	}}
 	all, err := a.findAll(t.Context())
 	if err != nil {
@@ -89,7 +89,7 @@ type refusingEvents struct{ ruleAPI }
 
 func (refusingEvents) PutTargets(context.Context, *eventbridge.PutTargetsInput, ...func(*eventbridge.Options)) (*eventbridge.PutTargetsOutput, error) {
 	return &eventbridge.PutTargetsOutput{FailedEntryCount: 1, FailedEntries: []events.PutTargetsResultEntry{
-		{ErrorCode: ptr("InternalException"), ErrorMessage: ptr("try again")},
+		{ErrorCode: new("InternalException"), ErrorMessage: new("try again")},
 	}}, nil
 }
 

@@ -15,7 +15,7 @@ import (
 
 // fakeKMS keeps keys and one alias; it records writes.
 type fakeKMS struct {
-	keyAPI // what the test does not expect to be called panics
+	keyAPI //nolint:unused // what the test does not expect to be called panics
 	keys   map[string]*fakeKey
 	alias  string // the key it points at, or ""
 	writes []string
@@ -52,7 +52,7 @@ func (f *fakeKMS) meta(id string) (*types.KeyMetadata, error) {
 	if k == nil {
 		return nil, &types.NotFoundException{}
 	}
-	return &types.KeyMetadata{Arn: ptr("arn:key/" + id), KeyId: &id, KeyState: k.state, CreationDate: &k.made}, nil
+	return &types.KeyMetadata{Arn: new("arn:key/" + id), KeyId: &id, KeyState: k.state, CreationDate: &k.made}, nil
 }
 
 func (f *fakeKMS) DescribeKey(_ context.Context, in *kms.DescribeKeyInput, _ ...func(*kms.Options)) (*kms.DescribeKeyOutput, error) {

@@ -205,12 +205,13 @@ func (m *EventSourceMapping) Delete(ctx context.Context) error {
 	return until(ctx, "deletion of "+m.ID(), func(ctx context.Context) (bool, error) {
 		if m.state != "Deleting" {
 			_, err := m.Lambda.DeleteEventSourceMapping(ctx, &lambda.DeleteEventSourceMappingInput{UUID: &m.id})
-			if gone(err) {
+			switch {
+			case gone(err):
 				return true, nil
-			} else if err != nil && !isRace(err) { // busy with a change: ask again
-				return false, err
-			} else if err == nil {
+			case err == nil:
 				m.state = "Deleting"
+			case !isRace(err): // otherwise busy with a change: ask again
+				return false, err
 			}
 		}
 		_, err := m.Lambda.GetEventSourceMapping(ctx, &lambda.GetEventSourceMappingInput{UUID: &m.id})

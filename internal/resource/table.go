@@ -245,12 +245,12 @@ func (t *Table) Update(ctx context.Context, diffs []graph.Diff) error {
 
 // changes are the UpdateTable calls that cure one difference, in order.
 func (t *Table) changes(d graph.Diff) []*dynamodb.UpdateTableInput {
-	switch {
-	case d.Field == "BillingMode":
+	switch d.Field {
+	case "BillingMode":
 		return []*dynamodb.UpdateTableInput{{BillingMode: types.BillingModePayPerRequest}}
-	case d.Field == "KMSMasterKeyId":
+	case "KMSMasterKeyId":
 		return []*dynamodb.UpdateTableInput{{SSESpecification: t.sse()}}
-	case d.Field == "StreamViewType":
+	case "StreamViewType":
 		var calls []*dynamodb.UpdateTableInput
 		if d.Got != "" { // the view of a stream is fixed: off, then on again
 			off := false

@@ -71,7 +71,7 @@ func heldBy(r graph.Resource) (held []graph.Resource) {
 			if !f.IsValid() || !f.CanInterface() || (f.Kind() == reflect.Pointer || f.Kind() == reflect.Interface) && f.IsNil() {
 				continue
 			}
-			if other, ok := f.Interface().(graph.Resource); ok {
+			if other, ok := reflect.TypeAssert[graph.Resource](f); ok {
 				held = append(held, other)
 			}
 		}

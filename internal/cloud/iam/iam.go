@@ -14,7 +14,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
-	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/event"
 	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/store"
@@ -31,7 +30,6 @@ type Options struct {
 // A Service serves the account's identities.
 type Service struct {
 	Options
-	engine     authz.Engine // only for what it has compiled
 	identities memo.Map[string, *identity]
 	keys       memo.Map[string, *credential]
 }

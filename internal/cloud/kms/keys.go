@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"time"
 
@@ -122,7 +123,7 @@ func (s *Service) addMaterial(row *keyRow, now time.Time, onDemand bool) error {
 	_, _ = rand.Read(id)
 	m := material{ID: hex.EncodeToString(id), Created: now, OnDemand: onDemand}
 	m.Wrapped = s.wrap.Seal(nil, nil, secret, []byte(s.arn(row.Region, row.ID)+"/"+m.ID))
-	row.Materials = append(row.Materials[:len(row.Materials):len(row.Materials)], m)
+	row.Materials = append(slices.Clip(row.Materials), m)
 	return nil
 }
 

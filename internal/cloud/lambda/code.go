@@ -170,8 +170,8 @@ func unzip(r *zip.Reader, dir string) error {
 }
 
 func unzipFile(root *os.Root, f *zip.File, budget int64) (int64, error) {
-	if strings.HasSuffix(f.Name, "/") {
-		return 0, root.MkdirAll(strings.TrimSuffix(f.Name, "/"), 0o700)
+	if before, ok := strings.CutSuffix(f.Name, "/"); ok {
+		return 0, root.MkdirAll(before, 0o700)
 	}
 	if dir := filepath.Dir(f.Name); dir != "." {
 		if err := root.MkdirAll(dir, 0o700); err != nil {
@@ -209,15 +209,6 @@ func writeFile(path string, r io.Reader, mode fs.FileMode) error {
 
 // task is the folder of the unpacked code.
 func (c *codeStore) task(hash string) string { return filepath.Join(c.dir, hash, "task") }
-
-// size is that of a package in bytes.
-func (c *codeStore) size(hash string) int64 {
-	info, err := os.Stat(filepath.Join(c.dir, hash, packageFile))
-	if err != nil {
-		return 0
-	}
-	return info.Size()
-}
 
 // remove deletes packages that used does not name.
 func (c *codeStore) remove(candidates []string, used func() (map[string]bool, error)) error {

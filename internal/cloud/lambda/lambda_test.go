@@ -273,7 +273,7 @@ func TestAsyncRetriesThenConcludes(t *testing.T) {
 			FunctionName: new("f"), DestinationConfig: &types.DestinationConfig{OnFailure: &types.OnFailure{Destination: new(dlq)}},
 		}))
 		out := must[*sdk.InvokeOutput](t)(f.Invoke(f.ctx, &sdk.InvokeInput{FunctionName: new("f"), InvocationType: types.InvocationTypeEvent, Payload: []byte(`{"a":1}`)}))
-		if out.StatusCode != 202 || out.Payload != nil {
+		if out.StatusCode != http.StatusAccepted || out.Payload != nil {
 			t.Errorf("answered %d %s", out.StatusCode, out.Payload)
 		}
 		time.Sleep(10 * time.Minute)

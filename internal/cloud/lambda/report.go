@@ -91,10 +91,10 @@ func (r *report) end(out sandbox.Result, init time.Duration) {
 	if init > 0 {
 		text += fmt.Sprintf("Init Duration: %.2f ms\t", milliseconds(init))
 	}
-	switch {
-	case status == "timeout":
+	switch status {
+	case "timeout":
 		text += "Status: timeout"
-	case status == "error":
+	case "error":
 		text += "Status: error\tError Type: " + out.Failure.Type
 	}
 	r.log.add(text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -124,9 +125,7 @@ func (s *Service) spec(n name, v *versionRow, session *sts.AssumeRoleOutput, var
 	if v.Config.LoggingConfig.LogFormat == types.LogFormatJson {
 		env["AWS_LAMBDA_LOG_FORMAT"], env["AWS_LAMBDA_LOG_LEVEL"] = "JSON", string(v.Config.LoggingConfig.ApplicationLogLevel)
 	}
-	for k, x := range vars {
-		env[k] = x
-	}
+	maps.Copy(env, vars)
 	list := make([]string, 0, len(env))
 	for k, x := range env {
 		list = append(list, k+"="+x)

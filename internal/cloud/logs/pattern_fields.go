@@ -98,14 +98,14 @@ func matchFields(fields []field, words []string) bool {
 // splitFields splits at blanks, but not inside quotes and brackets.
 func splitFields(message string) (words []string) {
 	for rest := strings.TrimSpace(message); rest != ""; rest = strings.TrimLeftFunc(rest, unicode.IsSpace) {
-		end := -1
 		if closing, ok := map[byte]string{'"': `"`, '[': "]"}[rest[0]]; ok {
 			if i := strings.Index(rest[1:], closing); i >= 0 {
 				words, rest = append(words, rest[1:1+i]), rest[i+2:]
 				continue
 			}
 		}
-		if end = strings.IndexFunc(rest, unicode.IsSpace); end < 0 {
+		end := strings.IndexFunc(rest, unicode.IsSpace)
+		if end < 0 {
 			end = len(rest)
 		}
 		words, rest = append(words, rest[:end]), rest[end:]

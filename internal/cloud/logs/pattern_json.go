@@ -46,8 +46,8 @@ func selector(p *parser) (string, error) {
 func path(s string) (steps []string, ok bool) {
 	s = s[1:]
 	for s != "" {
-		switch {
-		case s[0] == '.':
+		switch s[0] {
+		case '.':
 			s = s[1:]
 			end := strings.IndexAny(s, ".[")
 			if end < 0 {
@@ -57,7 +57,7 @@ func path(s string) (steps []string, ok bool) {
 				return nil, false
 			}
 			steps, s = append(steps, "."+s[:end]), s[end:]
-		case s[0] == '[':
+		case '[':
 			inner, rest, found := strings.Cut(s[1:], "]")
 			if !found || inner == "" {
 				return nil, false

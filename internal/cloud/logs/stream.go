@@ -125,7 +125,7 @@ func (s *Service) DescribeLogStreams(ctx context.Context, in *sdk.DescribeLogStr
 	if err != nil {
 		return nil, err
 	}
-	order := func(a, b string) int { return cmp.Compare(a, b) }
+	order := cmp.Compare[string]
 	if aws.ToBool(in.Descending) {
 		order = func(a, b string) int { return cmp.Compare(b, a) }
 	}

@@ -81,7 +81,6 @@ type process struct {
 // A job is an invocation under way.
 type job struct {
 	Invocation
-	given    time.Time // to the runtime
 	deadline time.Time
 	result   chan Result // of size 1
 }
@@ -106,7 +105,7 @@ func (l *Processes) Launch(ctx context.Context, s Spec) (Sandbox, error) {
 		return nil, &Failure{Type: InvalidEntry, Message: "Couldn't find valid bootstrap(s): " + err.Error()}
 	}
 	p.out.start()
-	p.server = &http.Server{Handler: p.handler(), ErrorLog: slog.NewLogLogger(l.log.Handler(), slog.LevelDebug)}
+	p.server = &http.Server{Handler: p.handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(l.log.Handler(), slog.LevelDebug)}
 	go func() { _ = p.server.Serve(listener) }() // ends when the process is reaped
 	go p.reap()
 	return p.initialise(ctx, s.InitTimeout)
