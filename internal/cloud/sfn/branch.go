@@ -92,7 +92,7 @@ func (r *run) spawn(t *thread, in any, c *thread) {
 	r.mark(c)
 	r.mark(t)
 	if c.IsItem {
-		r.emit(c, "MapIterationStarted", detail{Name: &t.State, Index: int32(c.Index)})
+		r.emit(c, "MapIterationStarted", detail{Name: new(t.State), Index: int32(c.Index)})
 	}
 	t.Started++
 	r.ready = append(r.ready, c)
@@ -102,7 +102,7 @@ func (r *run) spawn(t *thread, in any, c *thread) {
 func (r *run) joined(c *thread) {
 	t := c.live.parent
 	if c.IsItem {
-		r.emit(c, "MapIterationSucceeded", detail{Name: &t.State, Index: int32(c.Index)})
+		r.emit(c, "MapIterationSucceeded", detail{Name: new(t.State), Index: int32(c.Index)})
 	}
 	t.Ended++
 	r.mark(t)
@@ -147,7 +147,7 @@ func (r *run) childFailed(c *thread, err *asl.Error) {
 	st := t.state()
 	r.mark(t)
 	if c.IsItem {
-		r.emit(c, "MapIterationFailed", detail{Name: &t.State, Index: int32(c.Index)})
+		r.emit(c, "MapIterationFailed", detail{Name: new(t.State), Index: int32(c.Index)})
 		t.Failed++
 		if e := r.itemize(t, r.env(t)); e == nil && st.HasTolerance() {
 			ok, e := st.Tolerates(r.env(t), t.live.sel, t.Failed, t.Total)
@@ -171,7 +171,7 @@ func (r *run) abort(t, failed *thread) {
 	for i := range t.Started {
 		c := r.threads[childID(t, i)]
 		if c != nil && c != failed && c.IsItem && c.Phase != done && c.Phase != broken {
-			r.emit(c, "MapIterationAborted", detail{Name: &t.State, Index: int32(c.Index)})
+			r.emit(c, "MapIterationAborted", detail{Name: new(t.State), Index: int32(c.Index)})
 		}
 	}
 }
