@@ -3,6 +3,7 @@ package apigw
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,6 +69,9 @@ func (l *accessLog) run(ctx context.Context) error {
 
 // write puts lines of one group, making the stream when it is new.
 func (l *accessLog) write(ctx context.Context, lines []logLine) {
+	// Requests end in another order than they began, and a batch must be in
+	// order of time.
+	slices.SortStableFunc(lines, func(a, b logLine) int { return a.at.Compare(b.at) })
 	first := lines[0]
 	as := wire.As{Region: first.region, Principal: authz.ServicePrincipal("delivery.logs", "arn:aws:logs:"+first.region+":"+l.Account+":"+first.stream, l.Account)}
 	in := &cloudwatchlogs.PutLogEventsInput{LogGroupName: &first.group, LogStreamName: &first.stream}
