@@ -96,6 +96,8 @@ func deref(s *string) string {
 	return *s
 }
 
+const failing = `{"why":"because","n":1e300,"l":[1]}`
+
 // How executions fail: the error's name and its cause.
 func TestFailures(t *testing.T) {
 	task := func(resource, rest string) string {
@@ -108,8 +110,9 @@ func TestFailures(t *testing.T) {
 	}{
 		{name: "fail", states: `"A":{"Type":"Fail","Error":"E","CausePath":"$.why"}`, name2: "E", cause: "because"},
 		{name: "no choice", states: `"A":{"Type":"Choice","Choices":[{"Variable":"$.why","IsNull":true,"Next":"B"}]},"B":{"Type":"Succeed"}`, name2: "States.NoChoiceMatched", cause: "entered at the event id #2"},
-		{name: "missing path", states: `"A":{"Type":"Pass","Parameters":{"x.$":"$.no"},"End":true}`, name2: "States.Runtime", cause: "An error occurred while executing the state 'A' (entered at the event id #2). The JSONPath '$.no' specified for the field 'x.$' could not be found in the input '{\"why\":\"because\"}'"},
+		{name: "missing path", states: `"A":{"Type":"Pass","Parameters":{"x.$":"$.no"},"End":true}`, name2: "States.Runtime", cause: "An error occurred while executing the state 'A' (entered at the event id #2). The JSONPath '$.no' specified for the field 'x.$' could not be found in the input '"},
 		{name: "intrinsic", states: `"A":{"Type":"Pass","Parameters":{"x.$":"States.MathAdd($.why, 1)"},"End":true}`, name2: "States.IntrinsicFailure", cause: "integer"},
+		{name: "endless concurrency", states: `"A":{"Type":"Map","ItemsPath":"$$.Execution.Input.l","MaxConcurrencyPath":"$.n","ItemProcessor":{"StartAt":"X","States":{"X":{"Type":"Succeed"}}},"End":true}`, name2: "States.Runtime", cause: "MaxConcurrencyPath"},
 		{name: "condition", states: task(update, ""), err: &ddbtypes.ConditionalCheckFailedException{Message: new("The conditional request failed")}, name2: "DynamoDB.ConditionalCheckFailedException", cause: "The conditional request failed (Service: AmazonDynamoDBv2; Status Code: 400; Error Code: ConditionalCheckFailedException; Request ID: "},
 		{name: "condition by SDK", states: task("arn:aws:states:::aws-sdk:dynamodb:updateItem", ""), err: &ddbtypes.ConditionalCheckFailedException{Message: new("The conditional request failed")}, name2: "DynamoDb.ConditionalCheckFailedException", cause: "(Service: DynamoDb, Status Code: 400"},
 		{name: "unmodelled", states: task(update, ""), err: wire.Errorf("ValidationException", "bad"), name2: "DynamoDB.AmazonDynamoDBException", cause: "Error Code: ValidationException"},
@@ -128,7 +131,7 @@ func TestFailures(t *testing.T) {
 				}
 				r.api = func(ctx context.Context, _, _, _ string) (string, error) { return "{}", answer(ctx) }
 				r.invoke = func(ctx context.Context, _ string) (string, string, error) { return "{}", "", answer(ctx) }
-				d := r.end(r.start(states(c.states), `{"why":"because"}`))
+				d := r.end(r.start(states(c.states), failing))
 				if d.Status != types.ExecutionStatusFailed || deref(d.Error) != c.name2 || !strings.Contains(deref(d.Cause), c.cause) {
 					t.Errorf("%s %s %s", d.Status, deref(d.Error), deref(d.Cause))
 				}

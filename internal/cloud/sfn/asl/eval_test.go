@@ -46,6 +46,7 @@ func TestEval(t *testing.T) {
 		{"wildcard finds nothing", "$.a[*].y", `{"a":[{"x":1}]}`, `[]`},
 		{"slice", "$.a[0:2]", `{"a":[1,2,3]}`, `[1,2]`},
 		{"filter", "$.a[?(@.x > 1)].x", `{"a":[{"x":1},{"x":2}]}`, `[2]`},
+		{"filter that compares objects", "$.a[?(@ != @)]", `{"a":[{"x":1}]}`, `[]`},
 		{"descent", "$..x", `{"a":{"x":1}}`, `[1]`},
 		{"context", "$$.Execution.Name", `{}`, `"run"`},
 		{"big integer", "$.n", `{"n":9007199254740993}`, `9007199254740993`},

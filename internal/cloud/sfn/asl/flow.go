@@ -160,7 +160,7 @@ func (s *State) ItemInput(e *Env, data, item any) (any, error) {
 // Concurrency is how many iterations of a Map state run at a time; 0 means all.
 func (s *State) Concurrency(e *Env, data any) (int, error) {
 	n, err := s.concurrency.eval(e, data, "MaxConcurrencyPath")
-	if err == nil && (n < 0 || n != math.Trunc(n)) {
+	if err == nil && (n < 0 || n > math.MaxInt32 || n != math.Trunc(n)) {
 		return 0, fail(ErrRuntime, "The MaxConcurrencyPath field must be a non-negative integer")
 	}
 	return int(n), err

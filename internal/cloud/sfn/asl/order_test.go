@@ -1,6 +1,11 @@
 package asl
 
-import "testing"
+import (
+	"encoding/json"
+	"testing"
+
+	"pgregory.net/rapid"
+)
 
 // Wildcards and descents over objects select in the order of names: a workflow
 // must not depend on chance.
@@ -25,4 +30,25 @@ func TestWildcardOrder(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Filters meet data of any type: whatever they find, they do not panic.
+func TestArbitraryFilters(t *testing.T) {
+	operand := rapid.SampledFrom([]string{"@", "@.a", "@.a.b", "@['a']", "@[0]", "@[*]", "@..a", "$", "$.a", "1", "-1.5", "'x'", "true", "null", "[1,2]", "/x/", "length(@.a)", "count(@)", "match(@.a, 'x')", "search(@, 'x')"})
+	operator := rapid.SampledFrom([]string{"==", "!=", "<", ">", "<=", ">=", "&&", "||", "+", "-", "*", "/", "in", "empty", "has", "exists", "=~"})
+	leaf := rapid.SampledFrom([]any{nil, true, int64(0), int64(7), 1.5, "x", "", []any{}, map[string]any{}, json.Number("1e999")})
+	rapid.Check(t, func(t *rapid.T) {
+		path := "$.l[?(" + operand.Draw(t, "left") + " " + operator.Draw(t, "operator") + " " + operand.Draw(t, "right") + ")]"
+		p, err := ParsePath(path)
+		if err != nil {
+			return
+		}
+		list := []any{}
+		for _, v := range rapid.SliceOfN(leaf, 1, 4).Draw(t, "list") {
+			list = append(list, v, map[string]any{"a": v}, []any{v}, map[string]any{"a": map[string]any{"b": v}})
+		}
+		if v, ok := p.get(&Env{}, map[string]any{"l": list, "a": leaf.Draw(t, "a")}); !ok || v == nil {
+			t.Fatal("a filter always gives a list")
+		}
+	})
 }

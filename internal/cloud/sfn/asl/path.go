@@ -129,13 +129,26 @@ func pick(to []any, node any, f jp.Frag) []any {
 		return to
 	case *jp.Filter:
 		for _, c := range children(node) {
-			if f.Match(c) {
+			if holds(f, c) {
 				to = append(to, c)
 			}
 		}
 		return to
 	}
 	return append(to, jp.Expr{f}.Get(node)...) // members and elements, in the order that they are named in
+}
+
+// holds tells whether a filter selects a node. jp panics where a filter compares
+// objects or arrays, or divides by zero; such a comparison does not hold. It
+// must not get through: an execution runs in a goroutine of its own, and a panic
+// there would end the process, again after each restart.
+func holds(f *jp.Filter, node any) (ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	return f.Match(node)
 }
 
 // children are the members of an object or the elements of an array.
