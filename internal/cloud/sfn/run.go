@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -100,7 +101,15 @@ func (s *Service) newRun(x *execution, p progress, m *asl.Machine, durable bool)
 }
 
 // runTask is the handler of runKind.
-func (s *Service) runTask(ctx context.Context, t event.Task) event.Result {
+func (s *Service) runTask(ctx context.Context, t event.Task) (result event.Result) {
+	// Nobody above recovers: without this, one execution that hits a bug would
+	// end the process, and again after each restart.
+	defer func() {
+		if p := recover(); p != nil {
+			s.Log.Error("execution panicked", "execution", t.ID, "panic", p, "stack", string(debug.Stack()))
+			result = event.Retry(time.Minute)
+		}
+	}()
 	// Subscribe before reading, so that nothing is missed in between.
 	wake, cancel := s.Signals.Subscribe(wakeKey(t.ID))
 	defer cancel()
