@@ -368,15 +368,10 @@ func digestOf(in *sdk.TransactWriteItemsInput) [32]byte {
 
 // TransactGetItems reads up to 100 items of one moment.
 func (s *Service) TransactGetItems(ctx context.Context, in *sdk.TransactGetItemsInput) (*sdk.TransactGetItemsOutput, error) {
-	type get struct {
-		*access
-		place      string
-		projection *expr.Projection
-	}
 	opened := map[string]*access{}
 	meters := map[*access]*meter{}
 	var order []*meter
-	gets := make([]get, len(in.TransactItems))
+	gets := make([]transactGet, len(in.TransactItems))
 	seen := map[string]bool{}
 	for i, t := range in.TransactItems {
 		g := t.Get
@@ -405,14 +400,30 @@ func (s *Service) TransactGetItems(ctx context.Context, in *sdk.TransactGetItems
 			reasons[i] = r
 			return nil, cancelled(reasons)
 		}
-		gets[i] = get{a, a.place(key), p}
+		gets[i] = transactGet{a, a.place(key), p}
 		if seen[a.prefix+gets[i].place] {
 			return nil, invalid("Transaction request cannot include multiple operations on one item")
 		}
 		seen[a.prefix+gets[i].place] = true
 	}
-	out := &sdk.TransactGetItemsOutput{Responses: make([]types.ItemResponse, len(gets))}
-	err := s.DB.View(func(tx *store.Tx) error {
+	responses, err := s.getTogether(gets, meters)
+	if err != nil {
+		return nil, err
+	}
+	return &sdk.TransactGetItemsOutput{Responses: responses, ConsumedCapacity: totals(order)}, nil
+}
+
+// A transactGet is one item to be read with others.
+type transactGet struct {
+	*access
+	place      string
+	projection *expr.Projection
+}
+
+// getTogether reads items of one moment.
+func (s *Service) getTogether(gets []transactGet, meters map[*access]*meter) ([]types.ItemResponse, error) {
+	out := make([]types.ItemResponse, len(gets))
+	return out, s.DB.View(func(tx *store.Tx) error {
 		for i, g := range gets {
 			item, err := g.get(tx, g.place)
 			if err != nil {
@@ -422,13 +433,8 @@ func (s *Service) TransactGetItems(ctx context.Context, in *sdk.TransactGetItems
 			if item != nil && g.projection != nil {
 				item = g.projection.Apply(item)
 			}
-			out.Responses[i].Item = item
+			out[i].Item = item
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	out.ConsumedCapacity = totals(order)
-	return out, nil
 }
