@@ -11,6 +11,9 @@ import (
 // fork starts the branches of a Parallel state or the iterations of a Map.
 func (r *run) fork(t *thread, e *asl.Env) error {
 	st := t.state()
+	if r.only != nil {
+		return r.branched(t, e)
+	}
 	t.Total, t.Started, t.Ended, t.Failed, t.Limit = len(st.Branches), 0, 0, 0, 0
 	t.Phase = branching
 	if st.Type == "Parallel" {
@@ -41,6 +44,8 @@ func (r *run) fork(t *thread, e *asl.Env) error {
 	}
 	return r.iterate(t)
 }
+
+const tooManyFailed = "The specified tolerated failure threshold was exceeded"
 
 // maxConcurrency is how many iterations of an inline Map run at a time, at most.
 const maxConcurrency = 40
@@ -157,7 +162,7 @@ func (r *run) childFailed(c *thread, err *asl.Error) {
 				r.proceed(t)
 				return
 			}
-			err = &asl.Error{Name: asl.ErrTolerance, Cause: "The specified tolerated failure threshold was exceeded"}
+			err = &asl.Error{Name: asl.ErrTolerance, Cause: tooManyFailed}
 		}
 	}
 	t.Prev = c.Prev

@@ -143,6 +143,9 @@ func (r *run) located(t *thread, err error) *asl.Error {
 
 // leave makes a state's output and goes on to the next; "" ends the thread.
 func (r *run) leave(t *thread, e *asl.Env, result any, next string) error {
+	if r.only != nil && t.state().Type != "Choice" && t.state().Type != "Wait" && t.state().Type != "Succeed" {
+		r.only.had = &result
+	}
 	out, err := t.state().Output(e, t.live.data, result)
 	if err != nil {
 		return err
@@ -202,7 +205,7 @@ func (r *run) stateFailed(t *thread, err *asl.Error) {
 	if r.only != nil && r.tried(t, err) {
 		return
 	}
-	if i := st.FindRetrier(err.Name); i >= 0 {
+	if i := st.FindRetrier(err.Name); i >= 0 && r.only == nil {
 		if t.Retries == nil {
 			t.Retries = make([]int, len(st.Retry))
 		}
@@ -233,28 +236,13 @@ func (r *run) stateFailed(t *thread, err *asl.Error) {
 	r.end(failed, nil, err)
 }
 
-// tried notes for TestState that a state has failed. Of a caught error it only
-// notes that: the output is made as ever.
-func (r *run) tried(t *thread, err *asl.Error) (over bool) {
-	st := t.state()
-	r.only.err = err
-	i := st.FindRetrier(err.Name)
-	switch {
-	case i >= 0 && st.Retry[i].MaxAttempts > 0:
-		r.only.status = "RETRIABLE"
-	case st.FindCatcher(err.Name) != nil && r.only.status == "":
-		r.only.status = "CAUGHT_ERROR"
-		return false
-	default:
-		r.only.status = "FAILED"
-	}
-	r.end(failed, nil, err)
-	return true
-}
-
 // env is what a thread's evaluation sees.
 func (r *run) env(t *thread) *asl.Env {
-	return &asl.Env{UUID: r.s.uuid, Random: r.s.random, Context: func() any { return r.context(t) }}
+	e := &asl.Env{UUID: r.s.uuid, Random: r.s.random, Context: func() any { return r.context(t) }}
+	if r.only != nil && r.only.context != nil {
+		e.Context = func() any { return r.only.context }
+	}
+	return e
 }
 
 // context makes the context object of a thread.

@@ -16,7 +16,8 @@ func (s *Service) registerTests(api *wire.API) {
 	wire.Handle(api, s.ValidateStateMachineDefinition, wire.Members("Definition! 1..1048576", "Type STANDARD|EXPRESS", "Severity ERROR|WARNING", "MaxResults 0..100"))
 	wire.Handle(api, s.TestState, wire.Needs(func(_ *wire.Call, in *sdk.TestStateInput) []authz.Access {
 		return append([]authz.Access{{Action: "states:TestState", Resource: "*"}}, passing(in.RoleArn)...)
-	}), wire.Members("Definition! 1..1048576", "RoleArn 1..256", "Input 0..262144", "InspectionLevel INFO|DEBUG|TRACE", "StateName 1..80"))
+	}), wire.Members("Definition! 1..1048576", "RoleArn 1..256", "Input 0..262144", "InspectionLevel INFO|DEBUG|TRACE", "StateName 1..80",
+		"Context 0..262144", "Mock.Result 0..262144", "Mock.ErrorOutput.Error 0..256", "Mock.ErrorOutput.Cause 0..32768", "Mock.FieldValidationMode STRICT|PRESENT|NONE"))
 }
 
 // ValidateStateMachineDefinition tells what is wrong with a definition.
@@ -54,19 +55,16 @@ func (s *Service) ValidateStateMachineDefinition(_ context.Context, in *sdk.Vali
 // TestState carries out one state, without retries of its own: it tells what
 // would be tried again, caught or gone on to.
 func (s *Service) TestState(ctx context.Context, in *sdk.TestStateInput) (*sdk.TestStateOutput, error) {
-	if in.Mock != nil || in.Context != nil || in.StateConfiguration != nil || in.Variables != nil {
-		return nil, validation("mock, context, stateConfiguration and variables are not supported here")
+	only, err := newTrial(in)
+	if err != nil {
+		return nil, err
 	}
 	m, name, err := testMachine(*in.Definition, in.StateName)
 	if err != nil {
 		return nil, err
 	}
-	st := m.States[name]
-	if st.Type == "Parallel" || st.Type == "Map" {
-		return nil, validation("The state type '" + st.Type + "' is not supported by TestState")
-	}
-	if st.Type == "Task" && in.RoleArn == nil {
-		return nil, validation("The role ARN is required to test a Task state")
+	if err := only.tests(m.States[name], in); err != nil {
+		return nil, err
 	}
 	_, input, err := accept(new("test"), in.Input)
 	if err != nil {
@@ -87,11 +85,11 @@ func (s *Service) TestState(ctx context.Context, in *sdk.TestStateInput) (*sdk.T
 		return nil, err // accept has read it before
 	}
 	r.begin(data, *input)
-	r.only = &trial{}
+	r.only = only
 	if err := r.loop(ctx, nil); err != nil {
 		return nil, err
 	}
-	return r.only.answer(r, *input, in.InspectionLevel), nil
+	return only.answer(r, in.InspectionLevel), nil
 }
 
 // testMachine reads a machine or a single state. For a single state the targets
@@ -116,26 +114,4 @@ func testMachine(definition string, name *string) (*asl.Machine, string, error) 
 		return nil, "", &types.InvalidDefinition{Message: new("Invalid State Machine Definition: '" + strings.Join(all, ", ") + "'")}
 	}
 	return m, asl.SingleState, nil
-}
-
-// A trial notes what one state did instead of what would come next.
-type trial struct {
-	status types.TestExecutionStatus
-	output *string
-	next   *string
-	err    *asl.Error
-}
-
-func (t *trial) answer(r *run, input string, level types.InspectionLevel) *sdk.TestStateOutput {
-	out := &sdk.TestStateOutput{Status: t.status, Output: t.output, NextState: t.next}
-	if t.err != nil {
-		out.Error, out.Cause = optional(t.err.Name), optional(t.err.Cause)
-	}
-	if out.Status == "" { // the execution timed out
-		out.Status, out.Error, out.Cause = types.TestExecutionStatusFailed, r.p.Error, r.p.Cause
-	}
-	if level == types.InspectionLevelDebug || level == types.InspectionLevelTrace {
-		out.InspectionData = &types.InspectionData{Input: &input, Result: t.output}
-	}
-	return out
 }
