@@ -61,14 +61,23 @@ var errDuplicates = invalid("Provided list of item keys contains duplicates")
 // here all are written together, so that nothing is ever left unprocessed.
 func (s *Service) BatchWriteItem(ctx context.Context, in *sdk.BatchWriteItemInput) (*sdk.BatchWriteItemOutput, error) {
 	n := 0
-	for _, requests := range in.RequestItems {
+	for name, requests := range in.RequestItems {
 		n += len(requests)
 		if len(requests) == 0 {
 			return nil, invalid("The batch write request list for a table cannot be null or empty")
 		}
-		for _, r := range requests {
-			if (r.PutRequest == nil) == (r.DeleteRequest == nil) {
+		for i, r := range requests {
+			missing := ""
+			switch {
+			case (r.PutRequest == nil) == (r.DeleteRequest == nil):
 				return nil, invalid("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
+			case r.PutRequest != nil && r.PutRequest.Item == nil:
+				missing = "putRequest.item"
+			case r.DeleteRequest != nil && r.DeleteRequest.Key == nil:
+				missing = "deleteRequest.key"
+			}
+			if missing != "" {
+				return nil, invalid("1 validation error detected: Value null at 'requestItems.%s.member.%d.member.%s' failed to satisfy constraint: Member must not be null", name, i+1, missing)
 			}
 		}
 	}

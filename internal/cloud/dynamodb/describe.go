@@ -33,10 +33,13 @@ func (s *Service) DescribeTable(ctx context.Context, in *sdk.DescribeTableInput)
 		return nil, noTable(t.Name) // deleted meanwhile
 	}
 	d := s.description(t, st)
-	if t.Encryption.Current != 0 && !s.keyUsable(ctx, t) {
-		d.TableStatus = types.TableStatusInaccessibleEncryptionCredentials
-		d.SSEDescription.InaccessibleEncryptionDateTime = new(time.Now())
+	if t.Encryption.Current == 0 || s.keyUsable(ctx, t) {
+		s.unusable.Delete(t.ID)
+		return &sdk.DescribeTableOutput{Table: d}, nil
 	}
+	since, _ := s.unusable.LoadOrStore(t.ID, time.Now())
+	d.TableStatus = types.TableStatusInaccessibleEncryptionCredentials
+	d.SSEDescription.InaccessibleEncryptionDateTime = new(since.(time.Time))
 	return &sdk.DescribeTableOutput{Table: d}, nil
 }
 

@@ -11,6 +11,7 @@ package dynamodb
 import (
 	"log/slog"
 	"reflect"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
@@ -35,7 +36,8 @@ type Options struct {
 // A Service serves the tables of all regions.
 type Service struct {
 	Options
-	tables memo.Map[string, *table] // by region/name
+	tables   memo.Map[string, *table] // by region/name
+	unusable sync.Map                 // table ID -> time.Time at which its KMS key was first seen unusable
 }
 
 // New makes the service.

@@ -110,7 +110,7 @@ func (a *access) checkProjection(ix *index, paths []expr.Path) error {
 	held := slices.Concat(a.Schema.names(), ix.Schema.names(), ix.NonKey)
 	for _, p := range paths {
 		if !slices.Contains(held, p.Top()) {
-			return invalidValue("One or more parameter values were invalid: Global secondary index %s does not project [%s]", ix.Name, p.Top())
+			return invalidValue("Global secondary index %s does not project [%s]", ix.Name, p.Top())
 		}
 	}
 	return nil
@@ -171,7 +171,7 @@ func (s *Service) Query(ctx context.Context, in *sdk.QueryInput) (*sdk.QueryOutp
 	if err := q.between(a, tests, deref(in.ScanIndexForward) || in.ScanIndexForward == nil); err != nil {
 		return nil, err
 	}
-	if err := q.checkFilter(a); err != nil {
+	if err := q.checkFilter(a, in.QueryFilter != nil); err != nil {
 		return nil, err
 	}
 	if in.ExclusiveStartKey != nil {
@@ -252,11 +252,15 @@ func (q *question) readRest(sc *expr.Scope, filter, projection *string, attribut
 }
 
 // checkFilter refuses what only a key condition may be about.
-func (q *question) checkFilter(a *access) error {
+func (q *question) checkFilter(a *access, legacy bool) error {
+	parameter := "Filter Expression"
+	if legacy {
+		parameter = "QueryFilter"
+	}
 	names := a.schemaOf(q.index).names()
 	for _, p := range q.filter.Paths() {
 		if slices.Contains(names, p.Top()) {
-			return invalid("Filter Expression can only contain non-primary key attributes: Primary key attribute: %s", p.Top())
+			return invalid("%s can only contain non-primary key attributes: Primary key attribute: %s", parameter, p.Top())
 		}
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -30,8 +29,6 @@ type encryption struct {
 	// Pepper is the secret of the hashes in row keys; sealed under the current key.
 	Pepper  []byte `json:"pepper"`
 	GrantID string `json:"grant_id,omitempty"` // on the KMS key, for the service's own work
-	// Unusable is since when the KMS key could not be used.
-	Unusable time.Time `json:"unusable,omitzero"`
 }
 
 type dataKey struct {

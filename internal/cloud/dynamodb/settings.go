@@ -66,7 +66,7 @@ func (s *Service) UpdateTimeToLive(ctx context.Context, in *sdk.UpdateTimeToLive
 		case !on && !r.TTL.Enabled:
 			return invalid("TimeToLive is already disabled")
 		}
-		r.TTL = ttl{Attribute: *sp.AttributeName, Enabled: *sp.Enabled, Changed: time.Now()}
+		r.TTL = ttl{Attribute: *sp.AttributeName, Enabled: *sp.Enabled}
 		st.ttlDue = 0
 		if err := s.Tasks.Finish(tx, taskTTL, r.ID); err != nil {
 			return err

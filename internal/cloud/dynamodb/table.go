@@ -82,9 +82,8 @@ type throughput struct {
 }
 
 type ttl struct {
-	Attribute string    `json:"attribute,omitempty"`
-	Enabled   bool      `json:"enabled,omitempty"`
-	Changed   time.Time `json:"changed,omitzero"`
+	Attribute string `json:"attribute,omitempty"`
+	Enabled   bool   `json:"enabled,omitempty"`
 }
 
 type pitr struct {

@@ -2,17 +2,13 @@ package dynamodb
 
 import (
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"strings"
-	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/dynamodb/attr"
-	"miniforge/internal/cloud/dynamodb/expr"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -274,167 +270,4 @@ func cancelled(reasons []types.CancellationReason) error {
 		Message:             new("Transaction cancelled, please refer cancellation reasons for specific reasons [" + strings.Join(codes, ", ") + "]"),
 		CancellationReasons: reasons,
 	}
-}
-
-// tokenRows holds the tokens of transactions under region/token; tokenTimes the
-// same keys in the order of time, to forget them.
-const (
-	tokenRows  = store.Table[tokenRow]("dynamodb.tokens")
-	tokenTimes = store.Table[[]byte]("dynamodb.token-times")
-)
-
-// A tokenRow remembers a transaction by its token.
-type tokenRow struct {
-	Digest [32]byte  `json:"digest"` // of the request
-	At     time.Time `json:"at"`
-}
-
-// tokenLife is how long a token makes a transaction idempotent.
-const tokenLife = 10 * time.Minute
-
-// redeem tells whether the transaction of this token is done already, and
-// otherwise remembers it with the transaction itself.
-func (s *Service) redeem(ctx context.Context, tx *store.Tx, in *sdk.TransactWriteItemsInput) (done bool, err error) {
-	if in.ClientRequestToken == nil {
-		return false, nil
-	}
-	digest := digestOf(in)
-	now := time.Now()
-	key := wire.CallOf(ctx).Region + "/" + *in.ClientRequestToken
-	old, ok, err := tokenRows.Get(tx, key)
-	if err != nil {
-		return false, err
-	}
-	if ok && now.Sub(old.At) < tokenLife {
-		if old.Digest != digest {
-			return false, &types.IdempotentParameterMismatchException{
-				Message: new("Found a request with the same client token but different parameters: the ClientRequestToken has been used by another request"),
-			}
-		}
-		return true, nil
-	}
-	if err := forgetTokens(tx, now); err != nil {
-		return false, err
-	}
-	if err := tokenTimes.Put(tx, tokenTime(now)+key, []byte(key)); err != nil {
-		return false, err
-	}
-	return false, tokenRows.Put(tx, key, tokenRow{Digest: digest, At: now})
-}
-
-func tokenTime(t time.Time) string { return fmt.Sprintf("%016x/", t.UnixMicro()) }
-
-// forgetTokens drops some expired tokens: more than are added, so that their
-// number stays bounded by the rate of transactions.
-func forgetTokens(tx *store.Tx, now time.Time) error {
-	const some = 4
-	var drop []store.Row[[]byte]
-	for r, err := range tokenTimes.Range(tx, "", tokenTime(now.Add(-tokenLife))) {
-		if err != nil {
-			return err
-		}
-		if drop = append(drop, r); len(drop) == some {
-			break
-		}
-	}
-	for _, r := range drop {
-		key := string(r.Value)
-		if err := tokenTimes.Delete(tx, r.Key); err != nil {
-			return err
-		}
-		t, ok, err := tokenRows.Get(tx, key)
-		if err != nil {
-			return err
-		}
-		if ok && now.Sub(t.At) >= tokenLife {
-			if err := tokenRows.Delete(tx, key); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// digestOf tells requests with one token apart: by everything that they do.
-func digestOf(in *sdk.TransactWriteItemsInput) [32]byte {
-	var b []byte
-	for _, t := range in.TransactItems {
-		p, _ := part(t) // read before
-		b = fmt.Appendf(b, "%s %q %q %q %q", p.action, deref(p.table), deref(p.update), deref(p.condition), p.names)
-		b = attr.AppendSorted(attr.AppendSorted(b, p.key), p.values)
-	}
-	return sha256.Sum256(b)
-}
-
-// TransactGetItems reads up to 100 items of one moment.
-func (s *Service) TransactGetItems(ctx context.Context, in *sdk.TransactGetItemsInput) (*sdk.TransactGetItemsOutput, error) {
-	opened := map[string]*access{}
-	meters := map[*access]*meter{}
-	var order []*meter
-	gets := make([]transactGet, len(in.TransactItems))
-	seen := map[string]bool{}
-	for i, t := range in.TransactItems {
-		g := t.Get
-		if g == nil || g.TableName == nil || g.Key == nil {
-			return nil, invalid("1 validation error detected: Value null at 'transactItems.%d.member.get' failed to satisfy constraint: Member must not be null", i+1)
-		}
-		p, err := projection(g.ProjectionExpression, nil, g.ExpressionAttributeNames)
-		if err != nil {
-			return nil, err
-		}
-		a, err := s.opened(ctx, opened, g.TableName)
-		if err != nil {
-			return nil, err
-		}
-		if _, ok := meters[a]; !ok {
-			meters[a] = a.meters(in.ReturnConsumedCapacity).transactional()
-			order = append(order, meters[a])
-		}
-		key, err := a.checkKey(g.Key)
-		if err != nil {
-			r, ok := asCancelled(err)
-			if !ok {
-				return nil, err
-			}
-			reasons := make([]types.CancellationReason, len(in.TransactItems))
-			reasons[i] = r
-			return nil, cancelled(reasons)
-		}
-		gets[i] = transactGet{a, a.place(key), p}
-		if seen[a.prefix+gets[i].place] {
-			return nil, invalid("Transaction request cannot include multiple operations on one item")
-		}
-		seen[a.prefix+gets[i].place] = true
-	}
-	responses, err := s.getTogether(gets, meters)
-	if err != nil {
-		return nil, err
-	}
-	return &sdk.TransactGetItemsOutput{Responses: responses, ConsumedCapacity: totals(order)}, nil
-}
-
-// A transactGet is one item to be read with others.
-type transactGet struct {
-	*access
-	place      string
-	projection *expr.Projection
-}
-
-// getTogether reads items of one moment.
-func (s *Service) getTogether(gets []transactGet, meters map[*access]*meter) ([]types.ItemResponse, error) {
-	out := make([]types.ItemResponse, len(gets))
-	return out, s.DB.View(func(tx *store.Tx) error {
-		for i, g := range gets {
-			item, err := g.get(tx, g.place)
-			if err != nil {
-				return err
-			}
-			meters[g.access].read(nil, sizeOf(item), true)
-			if item != nil && g.projection != nil {
-				item = g.projection.Apply(item)
-			}
-			out[i].Item = item
-		}
-		return nil
-	})
 }

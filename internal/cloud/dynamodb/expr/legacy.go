@@ -132,12 +132,18 @@ var legacyFunction = map[types.ComparisonOperator]string{
 func arguments(op types.ComparisonOperator, values []attr.Value) ([]attr.Value, error) {
 	want := 1
 	switch op {
+	case "":
+		return nil, invalid("1 validation error detected: Value null at 'comparisonOperator' failed to satisfy constraint: Member must not be null")
 	case types.ComparisonOperatorNull, types.ComparisonOperatorNotNull:
 		want = 0
 	case types.ComparisonOperatorBetween:
 		want = 2
 	case types.ComparisonOperatorIn:
 		want = max(1, len(values))
+	}
+	if legacyCompare[op] == "" && legacyFunction[op] == "" {
+		return nil, invalid("1 validation error detected: Value '%s' at 'comparisonOperator' failed to satisfy constraint: Member must satisfy enum value set: "+
+			"[IN, NULL, BETWEEN, LT, NOT_CONTAINS, EQ, GT, NOT_NULL, NE, LE, BEGINS_WITH, GE, CONTAINS]", op)
 	}
 	if len(values) != want {
 		return nil, invalidValue("Invalid number of argument(s) for the %s ComparisonOperator", op)
@@ -196,12 +202,7 @@ func comparison(name string, op types.ComparisonOperator, values []attr.Value) (
 	if c := legacyCompare[op]; c != "" {
 		return &compare{op: c, args: args}, nil
 	}
-	f := legacyFunction[op]
-	if f == "" {
-		return nil, invalid("1 validation error detected: Value '%s' at 'comparisonOperator' failed to satisfy constraint: Member must satisfy enum value set: "+
-			"[IN, NULL, BETWEEN, LT, NOT_CONTAINS, EQ, GT, NOT_NULL, NE, LE, BEGINS_WITH, GE, CONTAINS]", op)
-	}
-	n := &function{name: f, args: args}
+	n := &function{name: legacyFunction[op], args: args}
 	if op != types.ComparisonOperatorNotContains {
 		return n, nil
 	}
