@@ -1,295 +1,245 @@
 package pattern
 
-import (
-	"encoding/json"
-	"fmt"
-	"io"
-	"math/big"
-	"net/netip"
-	"strings"
-)
-
-// An InvalidError says why a text is no pattern, as EventBridge words it.
-type InvalidError struct{ Reason string }
-
-func (e *InvalidError) Error() string { return "Event pattern is not valid. Reason: " + e.Reason }
-
-func invalid(format string, args ...any) error {
-	return &InvalidError{fmt.Sprintf(format, args...)}
-}
-
 const maxDepth = 100 // bounds nesting, so that no pattern can exhaust the stack
 
-// Compile reads a pattern. Errors are [*InvalidError].
+// Compile reads a pattern; {} is one that every event matches. Errors are
+// [*InvalidError].
 func Compile(source string) (*Pattern, error) {
-	d := json.NewDecoder(strings.NewReader(source))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, invalid("%s", err.Error())
+	if err := checkSyntax(source); err != nil {
+		return nil, err
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // Token returns it as it is
-		return nil, invalid("Unexpected text after the pattern")
+	c := compiler{scanner{src: source}}
+	if c.next() != '{' {
+		return nil, c.bad("Filter is not an object")
 	}
-	obj, ok := v.(map[string]any)
-	if !ok {
-		return nil, invalid("Filter is not an object")
+	if c.peek() == '}' {
+		return &Pattern{&node{}}, nil
 	}
-	root, err := compileObject(obj, 0)
+	root, err := c.object(0)
 	if err != nil {
 		return nil, err
 	}
 	return &Pattern{root}, nil
 }
 
-func compileObject(obj map[string]any, depth int) (*node, error) {
-	if len(obj) == 0 && depth == 0 {
-		return &node{}, nil // SNS and Lambda take {} for "everything"
-	}
-	if len(obj) == 0 {
-		return nil, invalid("Empty objects are not allowed")
-	}
+// A compiler reads the tokens of a pattern from left to right and stops at the
+// first that does not belong there, as AWS does.
+type compiler struct{ scanner }
+
+// bad is an error about the token.
+func (c *compiler) bad(format string, args ...any) error {
+	return invalidAt(c.src, c.at, format, args...)
+}
+
+// object reads the members after an opening brace, up to the closing one.
+func (c *compiler) object(depth int) (*node, error) {
 	if depth > maxDepth {
-		return nil, invalid("Too many levels")
+		return nil, c.bad("Too many levels")
 	}
 	n := &node{members: map[string]field{}}
-	for name, v := range obj {
+	for c.next() != '}' {
+		name := c.text()
+		if _, twice := n.members[name]; twice {
+			return nil, c.bad("Path `%s` cannot be allowed multiple times", name)
+		}
 		if name == "$or" {
-			group, err := compileOr(v, depth)
+			group, err := c.alternatives(depth)
 			if err != nil {
 				return nil, err
 			}
 			n.or = append(n.or, group)
 			continue
 		}
-		f, err := compileField(name, v, depth)
+		f, err := c.field(name, depth)
 		if err != nil {
 			return nil, err
 		}
 		n.members[name] = f
 	}
+	if len(n.members) == 0 && len(n.or) == 0 {
+		return nil, c.bad("Empty objects are not allowed")
+	}
 	return n, nil
 }
 
-func compileOr(v any, depth int) ([]*node, error) {
-	list, ok := v.([]any)
-	if !ok || len(list) < 2 {
-		return nil, invalid("$or must be an array of at least 2 objects")
+// alternatives reads what follows "$or".
+func (c *compiler) alternatives(depth int) (group []*node, err error) {
+	if c.next() != '[' {
+		return nil, c.bad("$or must be an array of at least 2 objects")
 	}
-	var group []*node
-	for _, e := range list {
-		obj, ok := e.(map[string]any)
-		if !ok {
-			return nil, invalid("$or must be an array of at least 2 objects")
-		}
-		n, err := compileObject(obj, depth+1)
+	for c.next() == '{' {
+		n, err := c.object(depth + 1)
 		if err != nil {
 			return nil, err
 		}
 		group = append(group, n)
 	}
+	if c.kind != ']' || len(group) < 2 {
+		return nil, c.bad("$or must be an array of at least 2 objects")
+	}
 	return group, nil
 }
 
-func compileField(name string, v any, depth int) (field, error) {
-	switch v := v.(type) {
-	case map[string]any:
-		inner, err := compileObject(v, depth+1)
-		return field{inner: inner}, err
-	case []any:
-		if len(v) == 0 {
-			return field{}, invalid("Empty arrays are not allowed")
-		}
-		var f field
-		for _, e := range v {
-			obj, ok := e.(map[string]any)
-			if !ok {
-				if _, nested := e.([]any); nested {
-					return f, invalid("Match value must be String, number, true, false, or null")
-				}
-				f.anyOf = append(f.anyOf, exact(e))
-				continue
-			}
-			m, absent, err := compileMatcher(obj)
-			if err != nil {
-				return f, err
-			}
-			f.absent = f.absent || absent
-			f.anyOf = append(f.anyOf, m)
-		}
-		return f, nil
-	}
-	return field{}, invalid("%q must be an object or an array", name)
-}
-
-// compileMatcher reads one of the special matchers, such as {"prefix": "a"}.
-func compileMatcher(obj map[string]any) (m matcher, absent bool, err error) {
-	if len(obj) != 1 {
-		return nil, false, invalid("Only one key allowed in match expression")
-	}
-	for name, v := range obj {
-		switch name {
-		case "exists":
-			b, ok := v.(bool)
-			if !ok {
-				return nil, false, invalid("exists match pattern must be either true or false.")
-			}
-			return func(any) bool { return b }, !b, nil
-		case "anything-but":
-			m, err = compileNot(v)
-		case "numeric":
-			m, err = compileNumeric(v)
-		case "cidr":
-			m, err = compileCIDR(v)
-		default:
-			m, err = compileText(name, v)
-		}
-	}
-	return m, false, err
-}
-
-// compileText reads the matchers that compare texts.
-func compileText(name string, v any) (matcher, error) {
-	if fold, ok := v.(map[string]any); ok && len(fold) == 1 && (name == "prefix" || name == "suffix") {
-		s, isText := fold["equals-ignore-case"].(string)
-		if !isText {
-			return nil, invalid("Unsupported anything-but pattern: %s", name)
-		}
-		s = strings.ToLower(s)
-		if name == "prefix" {
-			return text(func(l string) bool { return strings.HasPrefix(strings.ToLower(l), s) }), nil
-		}
-		return text(func(l string) bool { return strings.HasSuffix(strings.ToLower(l), s) }), nil
-	}
-	s, ok := v.(string)
-	switch {
-	case name != "prefix" && name != "suffix" && name != "equals-ignore-case" && name != "wildcard":
-		return nil, invalid("Unrecognized match type %s", name)
-	case !ok:
-		return nil, invalid("%s match pattern must be a string", name)
-	}
-	switch name {
-	case "prefix":
-		return text(func(l string) bool { return strings.HasPrefix(l, s) }), nil
-	case "suffix":
-		return text(func(l string) bool { return strings.HasSuffix(l, s) }), nil
-	case "equals-ignore-case":
-		return text(func(l string) bool { return strings.EqualFold(l, s) }), nil
-	}
-	if strings.Contains(strings.ReplaceAll(s, `\*`, ""), "**") {
-		return nil, invalid("Consecutive wildcard characters at pos %d", strings.Index(s, "**"))
-	}
-	return text(wildcard(s)), nil
-}
-
-// compileNot reads anything-but: a value, a list of values, or a text matcher.
-func compileNot(v any) (matcher, error) {
-	var all []matcher
-	add := func(e any) error {
-		if _, isText := e.(string); !isText {
-			if _, isNumber := e.(json.Number); !isNumber {
-				return invalid("Inside anything-but list, start|null|boolean is not supported.")
-			}
-		}
-		all = append(all, exact(e))
-		return nil
-	}
-	switch v := v.(type) {
-	case []any:
-		if len(v) == 0 {
-			return nil, invalid("Empty arrays are not allowed")
-		}
-		for _, e := range v {
-			if err := add(e); err != nil {
-				return nil, err
-			}
-		}
-	case map[string]any:
-		if len(v) != 1 {
-			return nil, invalid("Only one key allowed in match expression")
-		}
-		for name, inner := range v {
-			list, ok := inner.([]any)
-			if !ok {
-				list = []any{inner}
-			}
-			for _, e := range list {
-				m, err := compileText(name, e)
-				if err != nil {
-					return nil, err
-				}
-				all = append(all, m)
-			}
-		}
+// field reads what a pattern says of one member.
+func (c *compiler) field(name string, depth int) (f field, err error) {
+	switch c.next() {
+	case '{':
+		f.inner, err = c.object(depth + 1)
+		return f, err
+	case '[':
 	default:
-		if err := add(v); err != nil {
+		return f, c.bad("%q must be an object or an array", name)
+	}
+	for c.next() != ']' {
+		m, absent := matcher(nil), false
+		switch {
+		case c.kind == '{':
+			m, absent, err = c.expression()
+		case c.isLeaf():
+			m = exact(c.value())
+		default:
+			err = c.bad("Match value must be String, number, true, false, or null")
+		}
+		if err != nil {
+			return f, err
+		}
+		f.absent = f.absent || absent
+		f.anyOf = append(f.anyOf, m)
+	}
+	if len(f.anyOf) == 0 {
+		return f, c.bad("Empty arrays are not allowed")
+	}
+	return f, nil
+}
+
+// expression reads a special matcher such as {"prefix": "a"} to its end.
+// absent says that it asks for a member that is not there.
+func (c *compiler) expression() (m matcher, absent bool, err error) {
+	if c.next() != tokField {
+		return nil, false, c.bad("Match expression name not found")
+	}
+	switch name := c.text(); name {
+	case "exists":
+		if k := c.next(); k != tokTrue && k != tokFalse {
+			return nil, false, c.bad("exists match pattern must be either true or false.")
+		}
+		there := c.kind == tokTrue
+		m, absent = func(any) bool { return there }, !there
+	case "anything-but":
+		m, err = c.anythingBut()
+	case "numeric":
+		m, err = c.numeric()
+	case "cidr":
+		m, err = c.cidr()
+	case "prefix", "suffix":
+		m, err = c.affix(name)
+	case "equals-ignore-case", "wildcard", "exactly":
+		m, err = c.compare(name)
+	default:
+		err = c.bad("Unrecognized match type %s", name)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if c.next() != '}' {
+		return nil, false, c.bad("Only one key allowed in match expression")
+	}
+	return m, absent, nil
+}
+
+// affix reads the text of a prefix or suffix, or its variant without case.
+func (c *compiler) affix(name string) (matcher, error) {
+	if c.next() != '{' {
+		return c.comparison(name, name)
+	}
+	if c.next() != tokField || c.text() != "equals-ignore-case" {
+		return nil, c.bad("Unsupported %s match pattern: %s", name, c.text())
+	}
+	c.next()
+	m, err := c.comparison(name+" without case", "equals-ignore-case")
+	if err == nil && c.next() != '}' {
+		err = c.bad("Only one key allowed in match expression")
+	}
+	return m, err
+}
+
+// compare reads the text of a matcher that compares texts.
+func (c *compiler) compare(name string) (matcher, error) {
+	c.next()
+	return c.comparison(name, name)
+}
+
+// comparison makes a matcher of kind of the token, which must be a string.
+func (c *compiler) comparison(kind, name string) (matcher, error) {
+	if c.kind != tokString {
+		return nil, c.bad("%s match pattern must be a string", name)
+	}
+	m, err := comparison(kind, c.text())
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// anythingBut reads a value, a list of values, or a text matcher whose text
+// may be a list too.
+func (c *compiler) anythingBut() (matcher, error) {
+	switch c.next() {
+	case tokString, tokNumber:
+		return not([]matcher{exact(c.value())}), nil
+	case '[':
+		return c.noneOf("anything but", tokNumber, func() (matcher, error) { return exact(c.value()), nil })
+	case '{':
+	default:
+		return nil, c.bad("Value of anything-but must be an array or single string/number value.")
+	}
+	if c.next() != tokField {
+		return nil, c.bad("Anything-but expression name not found")
+	}
+	name := c.text()
+	switch name {
+	case "prefix", "suffix", "equals-ignore-case", "wildcard":
+	default:
+		return nil, c.bad("Unsupported anything-but pattern: %s", name)
+	}
+	one := func() (matcher, error) {
+		if (name == "prefix" || name == "suffix") && c.text() == "" {
+			return nil, c.bad("Null prefix/suffix not allowed")
+		}
+		return c.comparison(name, name)
+	}
+	var m matcher
+	var err error
+	if c.next() == '[' {
+		m, err = c.noneOf("anything-but/"+name, tokString, one)
+	} else if m, err = one(); err == nil {
+		m = not([]matcher{m})
+	}
+	if err == nil && c.next() != '}' {
+		err = c.bad("Only one key allowed in match expression")
+	}
+	return m, err
+}
+
+// noneOf reads the rest of a list of strings and, where also says so, numbers.
+func (c *compiler) noneOf(what string, also byte, one func() (matcher, error)) (matcher, error) {
+	var all []matcher
+	for c.next() != ']' {
+		if c.kind != tokString && c.kind != also {
+			refused := "number|start|null|boolean"
+			if also == tokNumber {
+				refused = "start|null|boolean"
+			}
+			return nil, c.bad("Inside %s list, %s is not supported.", what, refused)
+		}
+		m, err := one()
+		if err != nil {
 			return nil, err
 		}
+		all = append(all, m)
+	}
+	if len(all) == 0 {
+		return nil, c.bad("Empty arrays are not allowed")
 	}
 	return not(all), nil
-}
-
-// compileNumeric reads pairs of operator and number: [">", 0, "<=", 5].
-func compileNumeric(v any) (matcher, error) {
-	list, ok := v.([]any)
-	if !ok || len(list) == 0 || len(list)%2 != 0 || len(list) > 4 {
-		return nil, invalid("Value of numeric must be an array of one or two pairs of operator and number.")
-	}
-	var tests []func(*big.Rat) bool
-	for i := 0; i < len(list); i += 2 {
-		op, isText := list[i].(string)
-		n, isNumber := list[i+1].(json.Number)
-		if !isText || !isNumber {
-			return nil, invalid("Value of %v must be numeric.", list[i])
-		}
-		limit, valid := number(n)
-		holds, known := comparisons[op]
-		if !valid || !known {
-			return nil, invalid("Unrecognized numeric range operator: %s", op)
-		}
-		tests = append(tests, func(x *big.Rat) bool { return holds(x.Cmp(limit)) })
-	}
-	return func(leaf any) bool {
-		n, ok := leaf.(json.Number)
-		if !ok {
-			return false
-		}
-		x, valid := number(n)
-		for _, t := range tests {
-			if !valid || !t(x) {
-				return false
-			}
-		}
-		return true
-	}, nil
-}
-
-var comparisons = map[string]func(cmp int) bool{
-	"=":  func(c int) bool { return c == 0 },
-	"<":  func(c int) bool { return c < 0 },
-	"<=": func(c int) bool { return c <= 0 },
-	">":  func(c int) bool { return c > 0 },
-	">=": func(c int) bool { return c >= 0 },
-}
-
-// number reads a JSON number exactly; one with an absurd exponent is none, so
-// that it cannot cost memory.
-func number(n json.Number) (*big.Rat, bool) {
-	s := n.String()
-	if i := strings.IndexAny(s, "eE"); i >= 0 && len(s)-i > 5 {
-		return nil, false
-	}
-	return new(big.Rat).SetString(s)
-}
-
-func compileCIDR(v any) (matcher, error) {
-	s, ok := v.(string)
-	if !ok {
-		return nil, invalid("cidr match pattern must be a string")
-	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return nil, invalid("Malformed CIDR: %s", s)
-	}
-	return cidr(p.Masked()), nil
 }

@@ -7,7 +7,7 @@ package pattern
 import (
 	"encoding/json"
 	"fmt"
-	"net/netip"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -56,8 +56,8 @@ func Decode(event []byte) (any, error) {
 func (p *Pattern) MatchValue(event any) bool { return p.root.match(event) }
 
 func (n *node) match(event any) bool {
-	// An array of objects matches if one of them does.
-	if list, ok := event.([]any); ok {
+	// An array of objects matches if one of them does; an empty one is as good as absent.
+	if list, ok := event.([]any); ok && len(list) > 0 {
 		return slices.ContainsFunc(list, n.match)
 	}
 	obj, ok := event.(map[string]any)
@@ -91,26 +91,41 @@ func (f field) match(v any, present bool) bool {
 	if f.inner != nil {
 		return f.inner.match(v)
 	}
-	if !present || isObject(v) {
-		return f.absent
-	}
-	leaves, ok := v.([]any)
-	if !ok {
-		leaves = []any{v}
-	}
-	for _, m := range f.anyOf {
-		for _, leaf := range leaves {
-			if !isObject(leaf) && m(leaf) {
+	leaves := 0
+	for leaf := range leavesOf(v, present) {
+		leaves++
+		for _, m := range f.anyOf {
+			if m(leaf) {
 				return true
 			}
 		}
 	}
-	return false
+	return f.absent && leaves == 0
 }
 
-func isObject(v any) bool {
-	_, ok := v.(map[string]any)
-	return ok
+// leavesOf yields what matchers judge of a member: its value or, of an array,
+// the values in it. An object is none.
+func leavesOf(v any, present bool) iter.Seq[any] {
+	return func(yield func(any) bool) {
+		if present {
+			eachLeaf(v, yield)
+		}
+	}
+}
+
+func eachLeaf(v any, yield func(any) bool) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		return true
+	case []any:
+		for _, e := range v {
+			if !eachLeaf(e, yield) {
+				return false
+			}
+		}
+		return true
+	}
+	return yield(v)
 }
 
 func exact(want any) matcher {
@@ -146,24 +161,42 @@ func not(all []matcher) matcher {
 	}
 }
 
-func cidr(p netip.Prefix) matcher {
-	return text(func(s string) bool {
-		a, err := netip.ParseAddr(s)
-		return err == nil && p.Contains(a)
-	})
+// comparison is the matcher of a kind that compares texts.
+func comparison(kind, want string) (matcher, error) {
+	lower := strings.ToLower(want)
+	switch kind {
+	case "prefix":
+		return text(func(s string) bool { return strings.HasPrefix(s, want) }), nil
+	case "suffix":
+		return text(func(s string) bool { return strings.HasSuffix(s, want) }), nil
+	case "prefix without case":
+		return text(func(s string) bool { return strings.HasPrefix(strings.ToLower(s), lower) }), nil
+	case "suffix without case":
+		return text(func(s string) bool { return strings.HasSuffix(strings.ToLower(s), lower) }), nil
+	case "equals-ignore-case":
+		return text(func(s string) bool { return strings.EqualFold(s, want) }), nil
+	case "wildcard":
+		return wildcard(want)
+	}
+	return exact(want), nil
 }
 
-// wildcard matches "*" with any characters; a backslash takes the next
-// character as it is.
-func wildcard(pattern string) func(string) bool {
+// wildcard matches "*" with any characters; a backslash takes a following star
+// or backslash as it is. Positions in messages count the opening quote.
+func wildcard(pattern string) (matcher, error) {
 	var parts []string
 	var b strings.Builder
 	for i := 0; i < len(pattern); i++ {
 		switch c := pattern[i]; {
-		case c == '\\' && i+1 < len(pattern):
-			i++
+		case c == '\\':
+			if i++; i == len(pattern) || pattern[i] != '*' && pattern[i] != '\\' {
+				return nil, &InvalidError{Reason: fmt.Sprintf("Invalid escape character at pos %d", i)}
+			}
 			b.WriteByte(pattern[i])
 		case c == '*':
+			if strings.HasPrefix(pattern[i+1:], "*") {
+				return nil, &InvalidError{Reason: fmt.Sprintf("Consecutive wildcard characters at pos %d", i+1)}
+			}
 			parts = append(parts, b.String())
 			b.Reset()
 		default:
@@ -171,7 +204,7 @@ func wildcard(pattern string) func(string) bool {
 		}
 	}
 	parts = append(parts, b.String())
-	return func(s string) bool { return glob(parts, s) }
+	return text(func(s string) bool { return glob(parts, s) }), nil
 }
 
 // glob matches literal parts with anything between them. Taking the first
