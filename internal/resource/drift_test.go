@@ -12,9 +12,6 @@ import (
 	"miniforge/internal/graph"
 )
 
-//go:fix inline
-func ptr[T any](v T) *T { return new(v) }
-
 func fields(diffs []graph.Diff) (out []string) {
 	for _, d := range diffs {
 		out = append(out, d.Field)

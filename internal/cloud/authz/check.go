@@ -107,7 +107,7 @@ func checkResource(r string) string {
 	}
 	parts := strings.SplitN(r, ":", 6)
 	if len(parts) < 3 || parts[0] != "arn" {
-		if i := strings.IndexByte(r, '*'); parts[0] == "arn" && i >= 0 {
+		if found := strings.Contains(r, "*"); parts[0] == "arn" && found {
 			return ""
 		}
 		return "Resource " + r + ` must be in ARN format or "*".`

@@ -49,10 +49,10 @@ func (s *Service) keyUsable(ctx context.Context, t *table) bool {
 	return err == nil && out.KeyMetadata.KeyState == kmstypes.KeyStateEnabled
 }
 
-func (sc schema) elements() []types.KeySchemaElement {
-	out := []types.KeySchemaElement{{AttributeName: new(sc.Hash), KeyType: types.KeyTypeHash}}
-	if sc.Range != "" {
-		out = append(out, types.KeySchemaElement{AttributeName: new(sc.Range), KeyType: types.KeyTypeRange})
+func (s schema) elements() []types.KeySchemaElement {
+	out := []types.KeySchemaElement{{AttributeName: new(s.Hash), KeyType: types.KeyTypeHash}}
+	if s.Range != "" {
+		out = append(out, types.KeySchemaElement{AttributeName: new(s.Range), KeyType: types.KeyTypeRange})
 	}
 	return out
 }

@@ -266,6 +266,6 @@ func trimSome(tx *store.Tx, stream string, now time.Time) (more bool, next time.
 	if len(kept) == len(row.Shards)-1 {
 		return more, next, nil
 	}
-	row.Shards = append(kept, row.Shards[len(row.Shards)-1])
+	row.Shards = append(kept, row.Shards[len(row.Shards)-1]) //nolint:gocritic // kept is a clone
 	return more, next, streamRows.Put(tx, stream, row)
 }

@@ -124,8 +124,8 @@ func newShard(now time.Time, first uint64, parent string) shard {
 
 // close ends a shard after the given sequence number. One without records ends
 // before it begins.
-func (s *shard) close(last uint64, now time.Time) {
-	s.Last, s.Closed = max(last, s.First), now
+func (h *shard) close(last uint64, now time.Time) {
+	h.Last, h.Closed = max(last, h.First), now
 }
 
 func (s *Service) sendTrim(tx *store.Tx, stream string, at time.Time) error {
@@ -213,12 +213,12 @@ func stamp(b []byte) (at time.Time, sealed []byte) {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(b))), b[8:] //nolint:gosec // what stamped wrote
 }
 
-func (r record) encode() []byte {
-	b := append(make([]byte, 0, 1024), r.op)
-	size := attr.ItemSize(r.keys) + sizeOf(r.before) + sizeOf(r.after)
+func (rec record) encode() []byte {
+	b := append(make([]byte, 0, 1024), rec.op)
+	size := attr.ItemSize(rec.keys) + sizeOf(rec.before) + sizeOf(rec.after)
 	b = binary.AppendUvarint(b, uint64(size)) //nolint:gosec // small
-	b = attr.Append(b, r.keys)
-	for _, image := range []attr.Item{r.before, r.after} {
+	b = attr.Append(b, rec.keys)
+	for _, image := range []attr.Item{rec.before, rec.after} {
 		if image == nil {
 			b = append(b, 0)
 			continue

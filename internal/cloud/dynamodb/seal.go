@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -186,7 +187,7 @@ func (s *Service) encryptUnder(ctx context.Context, e encryption, region, id, na
 	}
 	e.Last++
 	e.Current, e.GrantID = e.Last, deref(g.GrantId)
-	e.Keys = append(e.Keys[:len(e.Keys):len(e.Keys)], dataKey{
+	e.Keys = append(slices.Clip(e.Keys), dataKey{
 		No: e.Current, KMS: k.KeyARN, Managed: d.KeyMetadata.KeyManager == kmstypes.KeyManagerTypeAws, Wrapped: k.Wrapped,
 	})
 	e.Pepper = k.Seal(pepper, pepperAAD(id))

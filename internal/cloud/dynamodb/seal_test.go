@@ -2,6 +2,7 @@ package dynamodb
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -104,7 +105,7 @@ func TestDisabledKeyLocksTable(t *testing.T) {
 			return err
 		},
 	} {
-		err, ok := try().(smithy.APIError)
+		err, ok := errors.AsType[smithy.APIError](try())
 		if !ok || err.ErrorCode() != "AccessDeniedException" || !strings.HasPrefix(err.ErrorMessage(), "KMS key access denied error: com.amazonaws.services.kms.model.DisabledException: "+key+" is disabled.") {
 			t.Errorf("%s: %v", name, err)
 		}

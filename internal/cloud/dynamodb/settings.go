@@ -2,6 +2,7 @@ package dynamodb
 
 import (
 	"context"
+	"maps"
 	"net/url"
 	"strings"
 	"time"
@@ -169,9 +170,7 @@ const maxTags = 50
 // withTags adds tags to those there are.
 func withTags(have map[string]string, add []types.Tag) (map[string]string, error) {
 	out := make(map[string]string, len(have)+len(add))
-	for k, v := range have {
-		out[k] = v
-	}
+	maps.Copy(out, have)
 	seen := map[string]bool{}
 	for _, t := range add {
 		k := *t.Key

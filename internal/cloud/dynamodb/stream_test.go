@@ -1,6 +1,7 @@
 package dynamodb
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -195,7 +196,7 @@ func TestIteratorExpires(t *testing.T) {
 		must[streams.GetRecordsOutput](r, &streams.GetRecordsInput{ShardIterator: it})
 		time.Sleep(2 * time.Minute)
 		_, err := do[streams.GetRecordsOutput](r, &streams.GetRecordsInput{ShardIterator: it})
-		if _, ok := err.(*streamtypes.ExpiredIteratorException); !ok {
+		if _, ok := errors.AsType[*streamtypes.ExpiredIteratorException](err); !ok {
 			t.Errorf("got %v, want ExpiredIteratorException", err)
 		}
 	})

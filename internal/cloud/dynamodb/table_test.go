@@ -3,6 +3,7 @@ package dynamodb
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -174,7 +175,7 @@ func TestTransactionsAreAllOrNothing(t *testing.T) {
 	}
 	err := transact(nil, put("b"), check("attribute_not_exists(id)"))
 	refused(t, err, "TransactionCanceledException", "Transaction cancelled, please refer cancellation reasons for specific reasons [None, ConditionalCheckFailed]")
-	if e, ok := err.(*types.TransactionCanceledException); ok {
+	if e, ok := errors.AsType[*types.TransactionCanceledException](err); ok {
 		equal(t, "item of the reason", attr.Item{"id": str("a"), "n": num("1")}, e.CancellationReasons[1].Item)
 	}
 	if r.item("tab", attr.Item{"id": str("b")}) != nil {
@@ -189,7 +190,7 @@ func TestTransactionsAreAllOrNothing(t *testing.T) {
 		}
 	}
 	equal(t, "item after one transaction sent thrice", attr.Item{"id": str("a"), "n": num("2")}, r.item("tab", attr.Item{"id": str("a")}))
-	if _, ok := transact(new("token"), put("d")).(*types.IdempotentParameterMismatchException); !ok {
+	if _, ok := errors.AsType[*types.IdempotentParameterMismatchException](transact(new("token"), put("d"))); !ok {
 		t.Error("another transaction with the same token is no IdempotentParameterMismatchException")
 	}
 	out := must[sdk.TransactGetItemsOutput](r, &sdk.TransactGetItemsInput{TransactItems: []types.TransactGetItem{

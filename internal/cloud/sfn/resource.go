@@ -2,6 +2,7 @@ package sfn
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -76,12 +77,7 @@ func (r resource) supported() bool {
 	if r.kind != isTask || r.sdk != "" {
 		return r.kind != isTask || r.pattern == "" || r.pattern == byToken
 	}
-	for _, p := range optimized[r.service][r.action] {
-		if p == r.pattern {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(optimized[r.service][r.action], r.pattern)
 }
 
 // endpoint is the name of the service in ARNs and actions, for SDK

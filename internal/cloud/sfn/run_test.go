@@ -124,7 +124,7 @@ func TestFailures(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, r *rig) {
 				answer := func(ctx context.Context) error {
-					if c.err == errHang {
+					if errors.Is(c.err, errHang) {
 						time.Sleep(time.Hour)
 					}
 					return c.err

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -129,21 +130,14 @@ func (s *Service) parseARN(text *string, kinds ...string) (arn, error) {
 		return arn{}, invalidARN("Invalid ARN: the account is another: " + *text)
 	}
 	a := arn{full: *text, region: p[3], kind: p[5], name: p[6], rest: strings.Join(p[7:], ":")}
-	for _, k := range kinds {
-		if k == a.kind {
-			return a, nil
-		}
+	if slices.Contains(kinds, a.kind) {
+		return a, nil
 	}
 	return arn{}, invalidARN("Resource type not valid in this context: " + a.kind)
 }
 
 // machine is the ARN of the state machine without version or alias.
 func (a arn) machine() string { return strings.Join(strings.Split(a.full, ":")[:7], ":") }
-
-// machineOf is the ARN of the machine that an execution's ARN belongs to.
-func (a arn) machineOf(account string) string {
-	return "arn:aws:states:" + a.region + ":" + account + ":stateMachine:" + a.name
-}
 
 // on judges an operation on the ARN it names.
 func on[In any](of func(*In) *string) wire.Option {

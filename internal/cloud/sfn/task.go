@@ -2,6 +2,7 @@ package sfn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -144,8 +145,8 @@ func (r resource) detail() detail {
 func (r *run) taskSucceeded(t *thread, out any) {
 	rs := parseResource(t.state().Resource)
 	raw := asl.Encode(out)
-	if err := tooLarge(t, raw); err != nil {
-		r.taskFailed(t, err.(*asl.Error), false)
+	if err, ok := errors.AsType[*asl.Error](tooLarge(t, raw)); ok {
+		r.taskFailed(t, err, false)
 		return
 	}
 	r.dropToken(t)

@@ -76,7 +76,7 @@ func getVersion(tx *store.Tx, arn string) (v version, ok bool, err error) {
 	at := strings.LastIndexByte(arn, ':')
 	var n int64
 	if _, err := fmt.Sscanf(arn[at+1:], "%d", &n); err != nil || at < 0 {
-		return v, false, nil // no number: no version
+		return v, false, nil //nolint:nilerr // no number: no version
 	}
 	v, ok, err = versions.Get(tx, versionKey(arn[:at], n))
 	return v, ok && v.ARN == arn, err
@@ -121,7 +121,7 @@ func (s *Service) PublishStateMachineVersion(ctx context.Context, in *sdk.Publis
 		if err != nil {
 			return err
 		}
-		if in.RevisionId != nil && *in.RevisionId != m.Revision && !(m.Revision == "" && *in.RevisionId == "INITIAL") {
+		if in.RevisionId != nil && *in.RevisionId != m.Revision && (m.Revision != "" || *in.RevisionId != "INITIAL") {
 			return conflict("The revision ID does not match the current revision of the state machine")
 		}
 		key, err := s.publish(tx, &m, in.Description)

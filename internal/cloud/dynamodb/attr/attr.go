@@ -18,8 +18,8 @@ type Value = types.AttributeValue
 // An Item is a map from attribute names to values.
 type Item = map[string]types.AttributeValue
 
-// The variants of a [Value], by their short names on the wire.
-type (
+//nolint:revive // they are documented together
+type ( // The variants of a [Value], by their short names on the wire.
 	S    = types.AttributeValueMemberS
 	N    = types.AttributeValueMemberN
 	B    = types.AttributeValueMemberB

@@ -188,7 +188,7 @@ func size(v attr.Value) (int, bool) {
 
 // shown is a scalar as messages show it: {S:abc}.
 func shown(v attr.Value) string {
-	text := ""
+	var text string
 	switch v := v.(type) {
 	case *attr.S:
 		text = v.Value

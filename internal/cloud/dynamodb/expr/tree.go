@@ -36,8 +36,8 @@ type (
 )
 
 func (n *logic) children() []node     { return n.args }
-func (n *compare) children() []node   { return n.args }
-func (n *function) children() []node  { return n.args }
+func (c *compare) children() []node   { return c.args }
+func (f *function) children() []node  { return f.args }
 func (n *sum) children() []node       { return n.args }
 func (n *reference) children() []node { return nil }
 func (n *literal) children() []node   { return nil }

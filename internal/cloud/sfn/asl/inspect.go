@@ -1,5 +1,7 @@
 package asl
 
+import "maps"
+
 // Steps are the stages that data passes through in one state, as TestState
 // shows them. A stage that the state does not have, or did not come to, is nil.
 type Steps struct {
@@ -85,9 +87,7 @@ func (s *State) inspectResult(e *Env, raw, result any, x *Steps) {
 func (e *Env) WithItem(index int, value any) *Env {
 	own := map[string]any{}
 	if c, ok := e.context().(map[string]any); ok {
-		for k, v := range c {
-			own[k] = v
-		}
+		maps.Copy(own, c)
 	}
 	own["Map"] = map[string]any{"Item": map[string]any{"Index": int64(index), "Value": value}}
 	return &Env{UUID: e.UUID, Random: e.Random, Context: func() any { return own }}
