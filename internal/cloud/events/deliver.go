@@ -31,8 +31,8 @@ const deliverKind = "events.deliver"
 
 // A delivery is the body of a task: an event on its way to one target.
 type delivery struct {
-	Target string          // key of the target's row
-	Event  json.RawMessage // the envelope
+	Target string // key of the target's row
+	Event  string // the envelope, as a text: nothing on its way may write it anew
 }
 
 // A shipment is a delivery with all that a try needs.
@@ -41,7 +41,7 @@ type shipment struct {
 	region  string
 	ruleARN string
 	rule    string
-	event   json.RawMessage
+	event   string
 	id      string // of the event
 	sent    time.Time
 }
@@ -124,15 +124,17 @@ func backoff(attempts int) time.Duration {
 // it is one that no retry cures.
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
 func classify(err error) (code string, lasting bool) {
-	if _, ok := errors.AsType[*roleError](err); ok {
-		return "FAILED_TO_ASSUME_ROLE", true
-	}
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
 		return "SDK_CLIENT_ERROR", false
 	}
 	c := api.ErrorCode()
+	_, role := errors.AsType[*roleError](err)
 	switch {
+	case role:
+		return "FAILED_TO_ASSUME_ROLE", api.ErrorFault() != smithy.FaultServer
+	case c == "ExecutionLimitExceeded":
+		return "THROTTLING", false
 	case strings.Contains(c, "Throttl"), c == "TooManyRequestsException":
 		return "THROTTLING", false
 	case strings.Contains(c, "AccessDenied"), c == "AuthorizationError":
@@ -231,9 +233,9 @@ func fnv(s string) uint32 {
 }
 
 // forward puts the event on another bus as it is.
-func (s *Service) forward(ctx context.Context, as wire.As, arn string, text json.RawMessage) error {
+func (s *Service) forward(ctx context.Context, as wire.As, arn, text string) error {
 	var e envelope
-	if err := json.Unmarshal(text, &e); err != nil {
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
 		return err
 	}
 	at, err := time.Parse(second, e.Time)
@@ -280,7 +282,7 @@ func (s *Service) bury(ctx context.Context, sh shipment, code string, cause erro
 	if condition != "" {
 		attrs["EXHAUSTED_RETRY_CONDITION"], attrs["RETRY_ATTEMPTS"] = condition, strconv.Itoa(attempts)
 	}
-	in := &sqs.SendMessageInput{QueueUrl: queueURL(dlq), MessageBody: new(string(sh.event)), MessageAttributes: map[string]sqstypes.MessageAttributeValue{}}
+	in := &sqs.SendMessageInput{QueueUrl: queueURL(dlq), MessageBody: &sh.event, MessageAttributes: map[string]sqstypes.MessageAttributeValue{}}
 	for name, v := range attrs {
 		in.MessageAttributes[name] = sqstypes.MessageAttributeValue{DataType: new("String"), StringValue: &v}
 	}

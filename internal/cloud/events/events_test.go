@@ -39,6 +39,7 @@ type rig struct {
 	letters []*sqs.SendMessageInput
 	tries   int
 	fail    func(what string, n int) error
+	trusted func(role string) bool
 }
 
 func (r *rig) note(what, body string) error {
@@ -60,7 +61,7 @@ func newRig(t *testing.T) *rig {
 	log := slog.New(slog.DiscardHandler)
 	q := event.NewQueue(db, log)
 	m := wire.NewMux(wire.Options{Account: "000000000000"})
-	r := &rig{Service: New(Options{DB: db, Tasks: q, Caller: m, Log: log, Account: "000000000000"}), t: t}
+	r := &rig{Service: New(Options{DB: db, Tasks: q, Caller: m, Log: log, Account: "000000000000"}), t: t, trusted: func(string) bool { return true }}
 	r.Register(m, q)
 	wire.Handle(m.API(wire.API{Service: "sqs", Target: "AmazonSQS"}), func(_ context.Context, in *sqs.SendMessageInput) (*sqs.SendMessageOutput, error) {
 		err := r.note((*in.QueueUrl)[strings.LastIndexByte(*in.QueueUrl, '/')+1:], *in.MessageBody)
@@ -74,7 +75,7 @@ func newRig(t *testing.T) *rig {
 		return &sfn.StartExecutionOutput{}, r.note("machine", *in.Input)
 	})
 	wire.Handle(m.API(wire.API{Service: "sts", Protocol: wire.Query}), func(_ context.Context, in *sts.AssumeRoleInput) (*sts.AssumeRoleOutput, error) {
-		if strings.HasSuffix(*in.RoleArn, "untrusting") {
+		if !r.trusted(*in.RoleArn) {
 			return nil, wire.Errorf("AccessDenied", "not authorized to perform: sts:AssumeRole")
 		}
 		return &sts.AssumeRoleOutput{AssumedRoleUser: &ststypes.AssumedRoleUser{Arn: new("session of " + *in.RoleArn), AssumedRoleId: new("AROA:s")}}, nil
@@ -133,10 +134,10 @@ func TestMatchingEventsReachTheirTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.rule(`{"source":["shop"],"detail":{"n":[{"numeric":[">",1]}]}}`, types.Target{Id: new("q"), Arn: new(queueARN + "q"), InputPath: new("$.detail")})
-		r.put("shop", `{"n":2}`)
+		r.put("shop", `{"z":"<&>", "n":2, "a":1.0}`)
 		r.put("shop", `{"n":1}`)
 		r.put("other", `{"n":2}`)
-		r.expect(`q: {"n":2}`)
+		r.expect(`q: {"z":"<&>","n":2,"a":1.0}`) // in its own order and letters
 	})
 }
 
@@ -213,7 +214,7 @@ func TestRefusalsAreNotRetried(t *testing.T) {
 	}{
 		"no permission": {types.Target{Id: new("q"), Arn: new(queueARN + "q")}, wire.Errorf("AccessDenied", "no"), "NO_PERMISSIONS"},
 		"gone":          {types.Target{Id: new("q"), Arn: new(queueARN + "q")}, wire.Errorf("QueueDoesNotExist", "no"), "NO_RESOURCE"},
-		"role":          {types.Target{Id: new("m"), Arn: new("arn:aws:states:us-east-1:000000000000:stateMachine:m"), RoleArn: new("arn:aws:iam::000000000000:role/untrusting")}, nil, "FAILED_TO_ASSUME_ROLE"},
+		"role":          {types.Target{Id: new("m"), Arn: new("arn:aws:states:us-east-1:000000000000:stateMachine:m"), RoleArn: new("arn:aws:iam::000000000000:role/r")}, nil, "FAILED_TO_ASSUME_ROLE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -226,6 +227,7 @@ func TestRefusalsAreNotRetried(t *testing.T) {
 				}
 				tc.target.DeadLetterConfig = &types.DeadLetterConfig{Arn: new(queueARN + "dlq")}
 				r.rule(`{"source":["shop"]}`, tc.target)
+				r.trusted = func(string) bool { return false } // from now on
 				r.put("shop", `{}`)
 				synctest.Wait()
 				if len(r.letters) != 1 || *r.letters[0].MessageAttributes["ERROR_CODE"].StringValue != tc.code {
@@ -240,11 +242,11 @@ func TestInputTransformer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.rule(`{"source":["shop"]}`, types.Target{Id: new("q"), Arn: new(queueARN + "q"), InputTransformer: &types.InputTransformer{
-			InputPathsMap: map[string]string{"who": "$.detail.who", "list": "$.detail.list", "none": "$.detail.none"},
-			InputTemplate: new(`{"text":"hello <who>, <list>","list":<list>,"rule":"<aws.events.rule-name>","gone":"<none>"}`),
+			InputPathsMap: map[string]string{"who": "$.detail.who", "list": "$.detail.list", "none": "$.detail.none", "second": "$.detail.list[1]"},
+			InputTemplate: new(`{"text":"hello <who>, <list>","list":<list>,"second":<second>,"rule":"<aws.events.rule-name>","gone":"<none>"}`),
 		}})
-		r.put("shop", `{"who":"A \"B\"","list":[1,2]}`)
-		r.expect(`q: {"text":"hello A \"B\", [1,2]","list":[1,2],"rule":"r","gone":""}`)
+		r.put("shop", `{"who":"A \"B\"","list":[1,{"b":2,"a":"<"}]}`)
+		r.expect(`q: {"text":"hello A \"B\", [1,{\"b\":2,\"a\":\"<\"}]","list":[1,{"b":2,"a":"<"}],"second":{"a":"<","b":2},"rule":"r","gone":""}`)
 	})
 }
 
@@ -292,6 +294,14 @@ func TestCron(t *testing.T) {
 		{"cron(0 8 1 * ? *)", "2026-12-01T08:00:00Z", "2027-01-01T08:00:00Z"},
 		{"cron(30 6 ? * MON-FRI *)", "2026-11-20T07:00:00Z", "2026-11-23T06:30:00Z"},
 		{"cron(0 0 29 2 ? *)", "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"},
+		{"cron(0 0 L * ? *)", "2026-02-01T00:00:00Z", "2026-02-28T00:00:00Z"},
+		{"cron(0 0 LW * ? *)", "2026-02-01T00:00:00Z", "2026-02-27T00:00:00Z"},
+		{"cron(0 0 1W * ? *)", "2026-07-31T00:00:00Z", "2026-08-03T00:00:00Z"},
+		{"cron(0 0 31W * ? *)", "2026-02-01T00:00:00Z", "2026-03-31T00:00:00Z"},
+		{"cron(0 0 ? * 3#2 *)", "2026-11-01T00:00:00Z", "2026-11-10T00:00:00Z"},
+		{"cron(0 0 ? * FRIL *)", "2026-11-01T00:00:00Z", "2026-11-27T00:00:00Z"},
+		{"cron(0 0 ? * L *)", "2026-11-23T00:00:00Z", "2026-11-28T00:00:00Z"},
+		{"cron(0 0 ? * MON,5L *)", "2026-11-24T00:00:00Z", "2026-11-26T00:00:00Z"},
 		{"cron(0 0 1 1 ? 2030)", "2031-01-01T00:00:00Z", "0001-01-01T00:00:00Z"},
 	} {
 		s, err := parseSchedule(tc.expr)
@@ -303,7 +313,7 @@ func TestCron(t *testing.T) {
 			t.Errorf("%s after %s: %s, want %s", tc.expr, tc.now, got, tc.want)
 		}
 	}
-	for _, bad := range []string{"rate(1 minutes)", "rate(2 minute)", "rate(0 minutes)", "cron(* * * * *)", "cron(0 0 1 1 1 *)", "cron(60 0 1 1 ? *)", "cron(0 0 L * ? *)", "at(2030-01-01)", ""} {
+	for _, bad := range []string{"rate(1 minutes)", "rate(2 minute)", "rate(0 minutes)", "cron(* * * * *)", "cron(0 0 1 1 1 *)", "cron(60 0 1 1 ? *)", "cron(0 0 ? * 3#6 *)", "cron(0 0 0W * ? *)", "cron(0 0 ? * 8L *)", "cron(0 0 ? * X#1 *)", "at(2030-01-01)", ""} {
 		if _, err := parseSchedule(bad); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
@@ -315,20 +325,28 @@ func TestControlPlaneRefusals(t *testing.T) {
 		r := newRig(t)
 		r.rule(`{"source":["shop"]}`, types.Target{Id: new("q"), Arn: new(queueARN + "q")})
 		b := new("b")
+		r.trusted = func(string) bool { return false }
+		target := func(id, arn string, role *string) error {
+			return last(r.PutTargets(r.ctx, &sdk.PutTargetsInput{Rule: new("r"), EventBusName: b, Targets: []types.Target{{Id: &id, Arn: &arn, RoleArn: role}}}))
+		}
 		for name, tc := range map[string]struct {
 			err  error
 			want string
 		}{
-			"bus exists":     {last(r.CreateEventBus(r.ctx, &sdk.CreateEventBusInput{Name: b})), "ResourceAlreadyExistsException"},
-			"bus has rules":  {last(r.DeleteEventBus(r.ctx, &sdk.DeleteEventBusInput{Name: b})), "ValidationException"},
-			"default bus":    {last(r.DeleteEventBus(r.ctx, &sdk.DeleteEventBusInput{Name: new("default")})), "ValidationException"},
-			"has targets":    {last(r.DeleteRule(r.ctx, &sdk.DeleteRuleInput{Name: new("r"), EventBusName: b})), "ValidationException"},
-			"no bus":         {last(r.PutRule(r.ctx, &sdk.PutRuleInput{Name: new("r"), EventBusName: new("x"), EventPattern: new(`{"a":["b"]}`)})), "ResourceNotFoundException"},
-			"no rule":        {last(r.PutTargets(r.ctx, &sdk.PutTargetsInput{Rule: new("x"), EventBusName: b, Targets: []types.Target{{Id: new("q"), Arn: new(queueARN + "q")}}})), "ResourceNotFoundException"},
-			"bad pattern":    {last(r.PutRule(r.ctx, &sdk.PutRuleInput{Name: new("s"), EventBusName: b, EventPattern: new(`{"a":"b"}`)})), "InvalidEventPatternException"},
-			"nothing":        {last(r.PutRule(r.ctx, &sdk.PutRuleInput{Name: new("s"), EventBusName: b})), "ValidationException"},
-			"role missing":   {last(r.PutTargets(r.ctx, &sdk.PutTargetsInput{Rule: new("r"), EventBusName: b, Targets: []types.Target{{Id: new("m"), Arn: new("arn:aws:states:us-east-1:000000000000:stateMachine:m")}}})), "ValidationException"},
-			"schedule there": {last(r.PutRule(r.ctx, &sdk.PutRuleInput{Name: new("s"), EventBusName: b, ScheduleExpression: new("rate(1 minute)")})), "ValidationException"},
+			"bus exists":      {last(r.CreateEventBus(r.ctx, &sdk.CreateEventBusInput{Name: b})), "ResourceAlreadyExistsException"},
+			"bus has rules":   {last(r.DeleteEventBus(r.ctx, &sdk.DeleteEventBusInput{Name: b})), "ValidationException"},
+			"default bus":     {last(r.DeleteEventBus(r.ctx, &sdk.DeleteEventBusInput{Name: new("default")})), "ValidationException"},
+			"has targets":     {last(r.DeleteRule(r.ctx, &sdk.DeleteRuleInput{Name: new("r"), EventBusName: b})), "ValidationException"},
+			"no bus":          {last(r.PutRule(r.ctx, &sdk.PutRuleInput{Name: new("r"), EventBusName: new("x"), EventPattern: new(`{"a":["b"]}`)})), "ResourceNotFoundException"},
+			"no rule":         {last(r.PutTargets(r.ctx, &sdk.PutTargetsInput{Rule: new("x"), EventBusName: b, Targets: []types.Target{{Id: new("q"), Arn: new(queueARN + "q")}}})), "ResourceNotFoundException"},
+			"bad pattern":     {last(r.PutRule(r.ctx, &sdk.PutRuleInput{Name: new("s"), EventBusName: b, EventPattern: new(`{"a":"b"}`)})), "InvalidEventPatternException"},
+			"nothing":         {last(r.PutRule(r.ctx, &sdk.PutRuleInput{Name: new("s"), EventBusName: b})), "ValidationException"},
+			"role missing":    {last(r.PutTargets(r.ctx, &sdk.PutTargetsInput{Rule: new("r"), EventBusName: b, Targets: []types.Target{{Id: new("m"), Arn: new("arn:aws:states:us-east-1:000000000000:stateMachine:m")}}})), "ValidationException"},
+			"role untrusting": {target("m", "arn:aws:states:us-east-1:000000000000:stateMachine:m", new("arn:aws:iam::000000000000:role/r")), "ValidationException"},
+			"no log group":    {target("l", "arn:aws:logs:us-east-1:000000000000:x", nil), "ValidationException"},
+			"empty group":     {target("l", "arn:aws:logs:us-east-1:000000000000:log-group:", nil), "ValidationException"},
+			"unknown target":  {target("l", "arn:aws:ec2:us-east-1:000000000000:instance/i", nil), "ValidationException"},
+			"schedule there":  {last(r.PutRule(r.ctx, &sdk.PutRuleInput{Name: new("s"), EventBusName: b, ScheduleExpression: new("rate(1 minute)")})), "ValidationException"},
 		} {
 			if got := code(tc.err); got != tc.want {
 				t.Errorf("%s: got %s, want %s", name, got, tc.want)

@@ -35,7 +35,7 @@ func checkInput(t types.Target) error {
 		}
 		for _, m := range variable.FindAllStringSubmatch(*tr.InputTemplate, -1) {
 			if _, ok := tr.InputPathsMap[m[1]]; !ok && !strings.HasPrefix(m[1], "aws.events.") {
-				return invalid("InputTemplate for target " + *t.Id + " contains placeholder <" + m[1] + "> which is not in the InputPathsMap.")
+				return invalid("InputTemplate for target " + *t.Id + " contains invalid placeholder " + m[1] + ".")
 			}
 		}
 	}
@@ -65,32 +65,60 @@ func (s *Service) input(sh shipment) (string, error) {
 }
 
 // at is the JSON of what a path finds in the event; nothing is an empty object.
-func at(p string, text json.RawMessage) (string, error) {
+func at(p, text string) (string, error) {
 	v, found, err := find(p, text)
 	if err != nil || !found {
 		return "{}", err
 	}
-	b, err := json.Marshal(v)
-	return string(b), err
+	return v, nil
 }
 
-func find(p string, text json.RawMessage) (any, bool, error) {
+// find is the JSON of what a path finds.
+func find(p, text string) (found string, ok bool, err error) {
 	x, err := path(p)
 	if err != nil {
-		return nil, false, err
+		return "", false, err
 	}
-	doc, err := pattern.Decode(text)
+	if v, ok, simple := walk(x, text); simple {
+		return v, ok, nil
+	}
+	doc, err := pattern.Decode([]byte(text))
 	if err != nil {
-		return nil, false, err
+		return "", false, err
 	}
-	all := x.Get(doc)
-	switch len(all) {
+	var v any
+	switch all := x.Get(doc); len(all) {
 	case 0:
-		return nil, false, nil
+		return "", false, nil
 	case 1:
-		return all[0], true, nil
+		v = all[0]
+	default:
+		v = all
 	}
-	return all, true, nil
+	found, err = compact(v)
+	return found, true, err
+}
+
+// walk goes down a path of plain names. The JSON that it finds is as it came,
+// with its members in order; other paths are not simple.
+func walk(x jp.Expr, text string) (found string, ok, simple bool) {
+	now := json.RawMessage(text)
+	for _, f := range x {
+		switch f := f.(type) {
+		case jp.Root:
+		case jp.Child:
+			var obj map[string]json.RawMessage
+			if json.Unmarshal(now, &obj) != nil {
+				return "", false, true
+			}
+			if now, ok = obj[string(f)]; !ok {
+				return "", false, true
+			}
+		default:
+			return "", false, false
+		}
+	}
+	return string(now), true, true
 }
 
 var variable = regexp.MustCompile(`<([A-Za-z0-9_.-]+)>`)
@@ -99,31 +127,10 @@ var variable = regexp.MustCompile(`<([A-Za-z0-9_.-]+)>`)
 // elsewhere JSON; what its path does not find becomes nothing.
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
 func transform(tr types.InputTransformer, sh shipment) (string, error) {
-	values := map[string]any{}
-	for name, p := range tr.InputPathsMap {
-		v, found, err := find(p, sh.event)
-		if err != nil {
-			return "", err
-		}
-		if found {
-			values[name] = v
-		}
-	}
-	var doc map[string]any
-	if err := json.Unmarshal(sh.event, &doc); err != nil {
+	values, err := variables(tr, sh)
+	if err != nil {
 		return "", err
 	}
-	values["aws.events.rule-arn"], values["aws.events.rule-name"] = sh.ruleARN, sh.rule
-	values["aws.events.event.ingestion-time"] = sh.sent.UTC().Format(second)
-	values["aws.events.event.json"] = sh.event
-	rest := map[string]any{}
-	for k, v := range doc {
-		if k != "detail" {
-			rest[k] = v
-		}
-	}
-	values["aws.events.event"] = rest
-
 	template := *tr.InputTemplate
 	var b strings.Builder
 	last := 0
@@ -144,15 +151,47 @@ func transform(tr types.InputTransformer, sh shipment) (string, error) {
 	return b.String(), nil
 }
 
-// render writes a value as JSON or, inside quotes, as escaped text.
-func render(v any, quoted bool) (string, error) {
-	b, err := json.Marshal(v)
-	if err != nil || !quoted {
-		return string(b), err
+// variables are what a template can name, as JSON.
+func variables(tr types.InputTransformer, sh shipment) (map[string]string, error) {
+	values := map[string]string{}
+	for name, p := range tr.InputPathsMap {
+		v, found, err := find(p, sh.event)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			values[name] = v
+		}
 	}
-	if _, isText := v.(string); isText {
-		return strings.TrimSuffix(strings.TrimPrefix(string(b), `"`), `"`), nil
+	var rest map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(sh.event), &rest); err != nil {
+		return nil, err
 	}
-	b, err = json.Marshal(string(b))
-	return strings.TrimSuffix(strings.TrimPrefix(string(b), `"`), `"`), err
+	delete(rest, "detail")
+	for name, v := range map[string]any{
+		"aws.events.rule-arn": sh.ruleARN, "aws.events.rule-name": sh.rule, "aws.events.event.ingestion-time": sh.sent.UTC().Format(second),
+		"aws.events.event.json": json.RawMessage(sh.event), "aws.events.event": rest,
+	} {
+		text, err := compact(v)
+		if err != nil {
+			return nil, err
+		}
+		values[name] = text
+	}
+	return values, nil
+}
+
+// render puts JSON into a template: as it is or, inside quotes, as text.
+func render(v string, quoted bool) (string, error) {
+	if quoted && !strings.HasPrefix(v, `"`) {
+		text, err := compact(v)
+		if err != nil {
+			return "", err
+		}
+		v = text
+	}
+	if quoted {
+		v = strings.TrimSuffix(strings.TrimPrefix(v, `"`), `"`)
+	}
+	return v, nil
 }

@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -48,9 +49,36 @@ func (s *Service) putsEvents(c *wire.Call, in *sdk.PutEventsInput) (all []authz.
 }
 
 const (
-	maxEntry = 1 << 20 // bytes, since January 2026
-	second   = "2006-01-02T15:04:05Z"
+	maxEntries = 1 << 20 // bytes of all entries of a request, since January 2026
+	second     = "2006-01-02T15:04:05Z"
 )
+
+// sizeOf is an entry's size as the limit counts it.
+// https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html
+func sizeOf(e types.PutEventsRequestEntry) (n int) {
+	for _, p := range []*string{e.Source, e.DetailType, e.Detail} {
+		if p != nil {
+			n += len(*p)
+		}
+	}
+	for _, r := range e.Resources {
+		n += len(r)
+	}
+	if e.Time != nil {
+		n += 14
+	}
+	return n
+}
+
+// compact writes v as JSON with its texts as they are: encoding/json alone
+// would escape "<", ">" and "&" for the sake of HTML.
+func compact(v any) (string, error) {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return strings.TrimSuffix(b.String(), "\n"), err
+}
 
 // check reads one entry; a refusal is named in the entry's own result.
 func (s *Service) check(region string, e types.PutEventsRequestEntry, trusted bool) (env envelope, code, text string) {
@@ -72,13 +100,6 @@ func (s *Service) check(region string, e types.PutEventsRequestEntry, trusted bo
 	if json.Unmarshal([]byte(*e.Detail), &detail) != nil || detail == nil {
 		return env, "MalformedDetail", "Detail is malformed."
 	}
-	size := len(*e.Source) + len(*e.DetailType) + len(*e.Detail)
-	for _, r := range e.Resources {
-		size += len(r)
-	}
-	if size > maxEntry {
-		return env, "InvalidArgument", "The entry is too large."
-	}
 	at := time.Now()
 	if e.Time != nil {
 		at = *e.Time
@@ -93,6 +114,15 @@ func (s *Service) check(region string, e types.PutEventsRequestEntry, trusted bo
 	return env, "", ""
 }
 
+// An arrival is an accepted event on its way to the rules.
+type arrival struct {
+	entry int // its place in the request
+	bus   string
+	id    string
+	text  string
+	value any // the text, decoded for patterns
+}
+
 // PutEvents accepts events: in one transaction each sets off its deliveries to
 // the targets of every rule that it matches.
 func (s *Service) PutEvents(ctx context.Context, in *sdk.PutEventsInput) (*sdk.PutEventsOutput, error) {
@@ -102,53 +132,57 @@ func (s *Service) PutEvents(ctx context.Context, in *sdk.PutEventsInput) (*sdk.P
 		out.Entries[i] = types.PutEventsResultEntry{ErrorCode: &code, ErrorMessage: &text}
 		out.FailedEntryCount++
 	}
-	accepted := map[int]envelope{}
+	var accepted []arrival
 	total := 0
 	for i, e := range in.Entries {
+		total += sizeOf(e)
 		env, code, text := s.check(c.Region, e, c.Principal.Type == authz.Service)
 		if code != "" {
 			refuse(i, code, text)
 			continue
 		}
-		accepted[i], total = env, total+len(env.Detail)
+		a, err := arrive(env)
+		if err != nil {
+			return nil, err
+		}
+		a.entry, a.bus = i, busOf(e.EventBusName)
+		accepted = append(accepted, a)
 	}
-	if total > maxEntry {
+	if total > maxEntries {
 		return nil, invalid("Total size of the entries in the request is over the limit.")
 	}
 	if len(accepted) == 0 {
 		return out, nil
 	}
 	return out, s.DB.Update(ctx, func(tx *store.Tx) error {
-		for i := range in.Entries {
-			env, ok := accepted[i]
-			if !ok {
+		for _, a := range accepted {
+			if _, err := loadBus(tx, c.Region, a.bus); errors.As(err, new(*types.ResourceNotFoundException)) {
+				refuse(a.entry, "ResourceNotFoundException", "Event bus "+a.bus+" does not exist.")
 				continue
-			}
-			name := busOf(in.Entries[i].EventBusName)
-			if _, err := loadBus(tx, c.Region, name); err != nil {
-				refuse(i, "ResourceNotFoundException", "Event bus "+name+" does not exist.")
-				continue
-			}
-			if err := s.route(tx, c.Region, name, env); err != nil {
+			} else if err != nil {
 				return err
 			}
-			out.Entries[i] = types.PutEventsResultEntry{EventId: new(env.ID)}
+			if err := s.route(tx, c.Region, a); err != nil {
+				return err
+			}
+			out.Entries[a.entry] = types.PutEventsResultEntry{EventId: &a.id}
 		}
 		return nil
 	})
 }
 
+func arrive(env envelope) (arrival, error) {
+	text, err := compact(env)
+	if err != nil {
+		return arrival{}, fmt.Errorf("write event: %w", err)
+	}
+	v, err := pattern.Decode([]byte(text))
+	return arrival{id: env.ID, text: text, value: v}, err
+}
+
 // route sends an event to the targets of all rules of the bus that it matches.
-func (s *Service) route(tx *store.Tx, region, busName string, env envelope) error {
-	text, err := json.Marshal(env)
-	if err != nil {
-		return fmt.Errorf("write event: %w", err)
-	}
-	v, err := pattern.Decode(text)
-	if err != nil {
-		return err
-	}
-	for r, err := range rules.Prefix(tx, ruleKey(region, busName, "")) {
+func (s *Service) route(tx *store.Tx, region string, a arrival) error {
+	for r, err := range rules.Prefix(tx, ruleKey(region, a.bus, "")) {
 		if err != nil {
 			return err
 		}
@@ -159,17 +193,18 @@ func (s *Service) route(tx *store.Tx, region, busName string, env envelope) erro
 		if err != nil {
 			return err
 		}
-		if p.MatchValue(v) {
-			if err := s.fanOut(tx, r.Key, env.ID, text); err != nil {
-				return err
-			}
+		if !p.MatchValue(a.value) {
+			continue
+		}
+		if err := s.fanOut(tx, r.Key, a.id, a.text); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // fanOut sets off the deliveries of an event to all targets of a rule.
-func (s *Service) fanOut(tx *store.Tx, rule, id string, text []byte) error {
+func (s *Service) fanOut(tx *store.Tx, rule, id, text string) error {
 	for t, err := range targets.Prefix(tx, rule+"\x00") {
 		if err != nil {
 			return err

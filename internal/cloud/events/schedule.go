@@ -24,7 +24,8 @@ const scheduleKind = "events.schedule"
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
 type schedule struct {
 	every  time.Duration // rate(...)
-	fields [6][]int      // cron(...): minutes, hours, days, months, weekdays, years; nil is any
+	fields [6][]int      // cron(...): minutes, hours, -, months, -, years; nil is any
+	days   []dayTest     // of the month, or of the week; none is any
 }
 
 var (
@@ -51,10 +52,18 @@ func parseSchedule(text string) (s schedule, err error) {
 	if (m[3] == "?") == (m[5] == "?") {
 		return s, errSchedule // exactly one of day and weekday is "?"
 	}
-	spans := [6][2]int{{0, 59}, {0, 23}, {1, 31}, {1, 12}, {1, 7}, {1970, 2199}}
-	names := [6][]string{3: months, 4: weekdays}
+	spans := [6][2]int{{0, 59}, {0, 23}, {}, {1, 12}, {}, {1970, 2199}}
+	names := [6][]string{3: months}
 	for i, f := range m[1:] {
-		if s.fields[i], err = parseField(f, spans[i], names[i]); err != nil {
+		switch i {
+		case 2:
+			s.days, err = parseDays(s.days, f, dayOfMonth)
+		case 4:
+			s.days, err = parseDays(s.days, f, dayOfWeek)
+		default:
+			s.fields[i], err = parseField(f, spans[i], names[i])
+		}
+		if err != nil {
 			return s, err
 		}
 	}
@@ -66,8 +75,7 @@ var (
 	weekdays = []string{"SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"}
 )
 
-// parseField reads one field: numbers, names, ranges, lists and steps. The
-// wildcards L, W and # are refused: the embedded cloud does not have them.
+// parseField reads one field: numbers, names, ranges, lists and steps.
 func parseField(text string, span [2]int, names []string) ([]int, error) {
 	if text == "*" || text == "?" {
 		return nil, nil
@@ -131,7 +139,7 @@ func (s schedule) next(now time.Time) time.Time {
 			t = time.Date(t.Year()+1, 1, 1, 0, 0, 0, 0, time.UTC)
 		case !s.has(3, int(t.Month())):
 			t = time.Date(t.Year(), t.Month()+1, 1, 0, 0, 0, 0, time.UTC)
-		case !s.has(2, t.Day()), !s.has(4, int(t.Weekday())+1):
+		case !s.onDay(t):
 			t = time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, time.UTC)
 		case !s.has(1, t.Hour()):
 			t = t.Truncate(time.Hour).Add(time.Hour)
@@ -162,7 +170,7 @@ func (s *Service) tick(ctx context.Context, t event.Task) event.Result {
 			Version: "0", ID: uuid.NewString(), DetailType: "Scheduled Event", Source: "aws.events", Account: s.Account, Region: region,
 			Time: t.Due.UTC().Format(second), Resources: []string{s.ruleARN(region, busName, name)}, Detail: json.RawMessage("{}"),
 		}
-		text, err := json.Marshal(env)
+		text, err := compact(env)
 		if err != nil {
 			return fmt.Errorf("write event: %w", err)
 		}

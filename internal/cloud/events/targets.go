@@ -2,12 +2,14 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/smithy-go"
 
 	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/store"
@@ -44,6 +46,8 @@ var (
 	needRole   = []string{"states", "codepipeline", "codebuild"}
 	reachable  = []string{"states", "codepipeline", "codebuild", "sqs", "sns", "lambda", "events", "logs"}
 	fifoSuffix = ".fifo"
+	// resources are what the ARNs of targets go on with after the account.
+	resources = map[string]string{"states": "stateMachine:", "lambda": "function:", "events": "event-bus/", "logs": "log-group:", "codebuild": "project/"}
 )
 
 func (s *Service) checkTarget(t types.Target) error {
@@ -51,7 +55,11 @@ func (s *Service) checkTarget(t types.Target) error {
 	if !arnText.MatchString(*t.Arn) {
 		return bad(*t.Arn, "Provided Arn is not in correct format.")
 	}
-	service := strings.Split(*t.Arn, ":")[2]
+	parts := strings.SplitN(*t.Arn, ":", 6)
+	service := parts[2]
+	if !strings.HasPrefix(parts[5], resources[service]) || parts[5] == resources[service] {
+		return bad(*t.Arn, "Provided Arn is not in correct format.")
+	}
 	given := 0
 	for _, set := range []bool{t.Input != nil, t.InputPath != nil, t.InputTransformer != nil} {
 		if set {
@@ -73,6 +81,22 @@ func (s *Service) checkTarget(t types.Target) error {
 	return checkInput(t)
 }
 
+// checkRoles refuses roles that EventBridge may not assume for the rule.
+func (s *Service) checkRoles(ctx context.Context, ruleARN string, all []types.Target) error {
+	for _, t := range all {
+		if t.RoleArn == nil {
+			continue
+		}
+		_, err := wire.AssumeRole(ctx, s.Caller, "events", ruleARN, *t.RoleArn, "AWSEvents_check", wire.CallOf(ctx).Region)
+		if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorFault() != smithy.FaultServer {
+			return invalid("Provided role '" + *t.RoleArn + "' cannot be assumed by principal 'events.amazonaws.com'.")
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // PutTargets adds targets to a rule, or replaces those of the same id.
 func (s *Service) PutTargets(ctx context.Context, in *sdk.PutTargetsInput) (*sdk.PutTargetsOutput, error) {
 	region, busName := wire.CallOf(ctx).Region, busOf(in.EventBusName)
@@ -80,6 +104,9 @@ func (s *Service) PutTargets(ctx context.Context, in *sdk.PutTargetsInput) (*sdk
 		if err := s.checkTarget(t); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.checkRoles(ctx, s.ruleARN(region, busName, *in.Rule), in.Targets); err != nil {
+		return nil, err
 	}
 	k := ruleKey(region, busName, *in.Rule) + "\x00"
 	err := s.DB.Update(ctx, func(tx *store.Tx) error {
