@@ -49,3 +49,7 @@ script: ## Run the whole-program stories of test/script
 .PHONY: lifecycle
 lifecycle: ## Run the stack's lifecycle against the embedded cloud
 	$(GO) test -count=1 -run Lifecycle ./internal/... ./test/...
+
+.PHONY: crash
+crash: ## Kill the embedded cloud 50 times under orders; nothing may be lost
+	$(GO) test -count=1 -v ./test/crash -rounds 50 -seed $$RANDOM$$$$
