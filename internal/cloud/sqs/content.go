@@ -32,14 +32,21 @@ type sealer struct {
 	under map[string]string
 }
 
-// sealer asks KMS, in the caller's name, for a data key if the queue has a KMS key.
+// sealer asks KMS, in the caller's name, for a data key if the queue has a KMS
+// key. Like SQS it has the key decrypted, too, before it is used: a sender
+// needs both kms:GenerateDataKey and kms:Decrypt.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
 func (s *Service) sealer(ctx context.Context, queueKey string, q queue) (sealer, error) {
 	id := q.kmsKey()
 	if id == "" {
 		return sealer{}, nil
 	}
 	under := map[string]string{"aws:sqs:arn": s.arn(queueKey)}
-	k, err := envelope.NewKey(ctx, s.Caller, wire.CallOf(ctx).As("sqs"), id, under)
+	as := wire.CallOf(ctx).As("sqs")
+	k, err := envelope.NewKey(ctx, s.Caller, as, id, under)
+	if err == nil {
+		k, err = envelope.Unwrap(ctx, s.Caller, as, under, k.Wrapped)
+	}
 	if err != nil {
 		return sealer{}, kmsError(err)
 	}
@@ -57,22 +64,29 @@ func (z sealer) seal(m *message, c content) error {
 	return nil
 }
 
-// open asks KMS, in the caller's name, to unwrap the message's data key.
-func (s *Service) open(ctx context.Context, m message) (c content, err error) {
-	b := m.Content
-	if m.Wrap != nil {
-		k, err := envelope.Unwrap(ctx, s.Caller, wire.CallOf(ctx).As("sqs"), m.Under, m.Wrap)
-		if err != nil {
-			return c, kmsError(err)
+// opener opens messages that the caller received together. It asks KMS, in the
+// caller's name, once for every data key among them.
+func (s *Service) opener(ctx context.Context) func(message) (content, error) {
+	keys := map[string]*envelope.Key{}
+	return func(m message) (c content, err error) {
+		b := m.Content
+		if m.Wrap != nil {
+			k := keys[string(m.Wrap)]
+			if k == nil {
+				if k, err = envelope.Unwrap(ctx, s.Caller, wire.CallOf(ctx).As("sqs"), m.Under, m.Wrap); err != nil {
+					return c, kmsError(err)
+				}
+				keys[string(m.Wrap)] = k
+			}
+			if b, err = k.Open(b, []byte(m.ID)); err != nil {
+				return c, fmt.Errorf("open message %s: %w", m.ID, err)
+			}
 		}
-		if b, err = k.Open(b, []byte(m.ID)); err != nil {
-			return c, fmt.Errorf("open message %s: %w", m.ID, err)
+		if err := json.Unmarshal(b, &c); err != nil {
+			return c, fmt.Errorf("read message %s: %w", m.ID, err)
 		}
+		return c, nil
 	}
-	if err := json.Unmarshal(b, &c); err != nil {
-		return c, fmt.Errorf("read message %s: %w", m.ID, err)
-	}
-	return c, nil
 }
 
 func md5Hex(s string) string {
@@ -122,7 +136,6 @@ func check(body *string, attrs map[string]types.MessageAttributeValue) (size int
 	if len(attrs) > 10 {
 		return 0, invalidParameter(fmt.Sprintf("Number of message attributes [%d] exceeds the allowed maximum [10].", len(attrs)))
 	}
-	size = len(*body)
 	for name, a := range attrs {
 		if !attributeName.MatchString(name) || strings.HasPrefix(strings.ToLower(name), "aws.") || strings.HasPrefix(strings.ToLower(name), "amazon.") {
 			return 0, invalidParameter("The message attribute name '" + name + "' is invalid.")
@@ -137,12 +150,21 @@ func check(body *string, attrs map[string]types.MessageAttributeValue) (size int
 		case kind == "Binary" && len(a.BinaryValue) == 0, kind != "Binary" && (a.StringValue == nil || *a.StringValue == ""):
 			return 0, invalidParameter("Message (user) attribute '" + name + "' must contain a non-empty value of type '" + kind + "'.")
 		}
-		size += len(name) + len(*a.DataType) + len(a.BinaryValue)
-		if a.StringValue != nil {
-			size += len(*a.StringValue)
+	}
+	return len(*body) + sizeOf(attrs), nil
+}
+
+// sizeOf is what attributes count against the limit of a message.
+func sizeOf(attrs map[string]types.MessageAttributeValue) (n int) {
+	for name, a := range attrs {
+		n += len(name) + len(a.BinaryValue)
+		for _, p := range []*string{a.DataType, a.StringValue} {
+			if p != nil {
+				n += len(*p)
+			}
 		}
 	}
-	return size, nil
+	return n
 }
 
 // forbidden are the characters that XML 1.0 does not have.

@@ -252,12 +252,12 @@ func (s *Service) CancelMessageMoveTask(ctx context.Context, in *sdk.CancelMessa
 	out := &sdk.CancelMessageMoveTaskOutput{}
 	row, err := base64.StdEncoding.DecodeString(*in.TaskHandle)
 	if err != nil || !slices.Contains(row, 0) {
-		return nil, invalidParameter("The task handle provided is invalid.")
+		return nil, invalidParameter("Value for parameter TaskHandle is invalid.")
 	}
 	return out, s.DB.Update(ctx, func(tx *store.Tx) error {
 		t, ok, err := moves.Get(tx, string(row))
 		if err != nil || !ok || t.Status != "RUNNING" {
-			return orError(err, noResource("Task does not exist, or is not running."))
+			return orError(err, noResource("Task does not exist."))
 		}
 		t.Status, out.ApproximateNumberOfMessagesMoved = "CANCELLED", t.Moved
 		if err := s.Tasks.Finish(tx, moveKind, t.Row); err != nil {

@@ -41,9 +41,8 @@ func (s *Service) url(c *wire.Call, name string) *string {
 }
 
 // CreateQueue makes a queue. One that exists with the same attributes is
-// returned; SQS compares only those that the request names. A name may be used
-// again at once after DeleteQueue: AWS's wait of 60 s protects its distributed
-// state, which there is none of here.
+// returned; SQS compares only those that the request names. See Options.Reuse
+// for the name of a queue that was deleted.
 func (s *Service) CreateQueue(ctx context.Context, in *sdk.CreateQueueInput) (*sdk.CreateQueueOutput, error) {
 	c := wire.CallOf(ctx)
 	if err := checkName(*in.QueueName, in.Attributes["FifoQueue"] == "true"); err != nil {
@@ -68,6 +67,9 @@ func (s *Service) CreateQueue(ctx context.Context, in *sdk.CreateQueueInput) (*s
 			}
 			return nil
 		}
+		if err := s.checkName(tx, key, now); err != nil {
+			return err
+		}
 		if err := s.checkTarget(tx, key, fresh); err != nil {
 			return err
 		}
@@ -80,6 +82,21 @@ func (s *Service) CreateQueue(ctx context.Context, in *sdk.CreateQueueInput) (*s
 		return nil, err
 	}
 	return &sdk.CreateQueueOutput{QueueUrl: s.url(c, *in.QueueName)}, nil
+}
+
+// deleted are the times at which queues were deleted whose names must rest.
+const deleted = store.Table[time.Time]("sqs.deleted")
+
+// checkName refuses the name of a queue that was just deleted.
+func (s *Service) checkName(tx *store.Tx, key string, now time.Time) error {
+	at, ok, err := deleted.Get(tx, key)
+	switch {
+	case err != nil || !ok:
+		return err
+	case now.Sub(at) < s.Reuse:
+		return &types.QueueDeletedRecently{Message: new("You must wait 60 seconds after deleting a queue before you can create another with the same name.")}
+	}
+	return deleted.Delete(tx, key)
 }
 
 // checkTarget refuses a dead-letter queue that is not there or does not want
@@ -289,6 +306,11 @@ func (s *Service) DeleteQueue(ctx context.Context, in *sdk.DeleteQueueInput) (*s
 		}
 		if err := s.Tasks.Finish(tx, sweepKind, key); err != nil {
 			return err
+		}
+		if s.Reuse > 0 {
+			if err := deleted.Put(tx, key, time.Now().UTC()); err != nil {
+				return err
+			}
 		}
 		tx.OnCommit(func() { s.Signals.Notify(s.arn(key)) })
 		return queues.Delete(tx, key)

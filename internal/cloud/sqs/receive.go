@@ -1,8 +1,10 @@
 package sqs
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -31,25 +33,27 @@ func (s *Service) ReceiveMessage(ctx context.Context, in *sdk.ReceiveMessageInpu
 	case in.VisibilityTimeout < 0 || in.VisibilityTimeout > 43200:
 		return nil, invalidParameter(fmt.Sprintf("Value %d for parameter VisibilityTimeout is invalid. Reason: Must be >= 0 and <= 43200, if provided.", in.VisibilityTimeout))
 	}
+	system, err := systemNames(in)
+	if err != nil {
+		return nil, err
+	}
 	q, err := s.queue(key)
 	if err != nil {
 		return nil, err
 	}
-	wait := q.seconds("ReceiveMessageWaitTimeSeconds")
-	if in.WaitTimeSeconds > 0 {
-		wait = time.Duration(in.WaitTimeSeconds) * time.Second
-	}
+	wait := choose(ctx, "WaitTimeSeconds", in.WaitTimeSeconds, q.seconds("ReceiveMessageWaitTimeSeconds"))
+	hide := choose(ctx, "VisibilityTimeout", in.VisibilityTimeout, q.seconds("VisibilityTimeout"))
 	// Subscribed before looking: what is sent in between wakes us.
 	wake, cancel := s.Signals.Subscribe(s.arn(key))
 	defer cancel()
 	deadline := time.Now().Add(wait)
 	for {
-		got, next, err := s.take(ctx, key, in)
-		if err != nil || len(got) > 0 || !time.Now().Before(deadline) {
-			if err != nil {
-				return nil, err
-			}
-			return s.hand(ctx, got, in)
+		got, next, err := s.take(ctx, key, max(1, int(in.MaxNumberOfMessages)), hide)
+		if err != nil {
+			return nil, err
+		}
+		if len(got) > 0 || !time.Now().Before(deadline) {
+			return s.hand(ctx, got, in.MessageAttributeNames, system)
 		}
 		until := deadline
 		if !next.IsZero() && next.Before(until) {
@@ -67,9 +71,45 @@ func (s *Service) ReceiveMessage(ctx context.Context, in *sdk.ReceiveMessageInpu
 	}
 }
 
-// take makes messages invisible for the caller, in one transaction if there
-// are any. next is when one that is hidden now becomes visible.
-func (s *Service) take(ctx context.Context, key string, in *sdk.ReceiveMessageInput) (got []message, next time.Time, err error) {
+// choose is the seconds that the request gives, even if they are none, or else
+// the queue's.
+func choose(ctx context.Context, name string, given int32, queues time.Duration) time.Duration {
+	if given > 0 || queues > 0 && has(wire.CallOf(ctx).Body, name) {
+		return time.Duration(given) * time.Second
+	}
+	return queues
+}
+
+// has tells whether a request's body has a member: the SDK's types do not tell
+// 0 from nothing.
+func has(body []byte, name string) bool {
+	if !bytes.Contains(body, []byte(`"`+name+`"`)) {
+		return false
+	}
+	var members map[string]json.RawMessage
+	return json.Unmarshal(body, &members) == nil && members[name] != nil && string(members[name]) != "null"
+}
+
+// systemNames are the system attributes that a receiver asks for.
+func systemNames(in *sdk.ReceiveMessageInput) (names []string, err error) {
+	for _, n := range in.AttributeNames { //nolint:staticcheck // deprecated, and still what many clients send
+		names = append(names, string(n))
+	}
+	for _, n := range in.MessageSystemAttributeNames {
+		names = append(names, string(n))
+	}
+	known := types.MessageSystemAttributeName("").Values()
+	for _, n := range names {
+		if !slices.Contains(known, types.MessageSystemAttributeName(n)) {
+			return nil, &types.InvalidAttributeName{Message: new("Unknown Attribute " + n + ".")}
+		}
+	}
+	return names, nil
+}
+
+// take makes up to n messages invisible for the caller, in one transaction if
+// there are any. next is when one that is hidden now becomes visible.
+func (s *Service) take(ctx context.Context, key string, n int, hide time.Duration) (got []message, next time.Time, err error) {
 	found := false
 	err = s.DB.View(func(tx *store.Tx) error {
 		q, err := load(tx, key)
@@ -84,29 +124,36 @@ func (s *Service) take(ctx context.Context, key string, in *sdk.ReceiveMessageIn
 		return nil, next, err
 	}
 	err = s.DB.Update(ctx, func(tx *store.Tx) error {
-		got = nil
-		q, err := load(tx, key)
-		if err != nil {
-			return err
+		got, next, err = s.takeNow(tx, key, n, hide)
+		return err
+	})
+	return got, next, err
+}
+
+func (s *Service) takeNow(tx *store.Tx, key string, n int, hide time.Duration) (got []message, next time.Time, err error) {
+	q, err := load(tx, key)
+	if err != nil {
+		return nil, next, err
+	}
+	now := time.Now().UTC()
+	// Again while all that was visible turned out to be a dead letter or too
+	// old: what is behind them may be good. Each round removes what it met.
+	for len(got) == 0 {
+		ids, at, err := visible(tx, key, q, n, now)
+		if next = at; err != nil || len(ids) == 0 {
+			return nil, next, err
 		}
-		now := time.Now().UTC()
-		ids, at, err := visible(tx, key, q, max(1, int(in.MaxNumberOfMessages)), now)
-		if err != nil {
-			return err
-		}
-		next = at
 		for _, id := range ids {
-			m, err := s.receive(tx, key, q, id, in.VisibilityTimeout, now)
+			m, err := s.receive(tx, key, q, id, hide, now)
 			if err != nil {
-				return err
+				return nil, next, err
 			}
 			if m != nil {
 				got = append(got, *m)
 			}
 		}
-		return nil
-	})
-	return got, next, err
+	}
+	return got, next, nil
 }
 
 // visible lists up to n messages that can be received now, in order. Of a
@@ -140,12 +187,12 @@ func visible(tx *store.Tx, key string, q queue, n int, now time.Time) (ids []str
 // receive marks one message as received, or moves it to the dead-letter queue
 // when it was received often enough, or drops it when it is too old: then
 // there is none.
-func (s *Service) receive(tx *store.Tx, key string, q queue, id string, visibility int32, now time.Time) (*message, error) {
+func (s *Service) receive(tx *store.Tx, key string, q queue, id string, hide time.Duration, now time.Time) (*message, error) {
 	m, ok, err := messages.Get(tx, rowKey(key, id))
 	if err != nil || !ok {
 		return nil, err
 	}
-	if q.expired(m, now) {
+	if q.expired(m.Sent, now) {
 		return nil, drop(tx, key, q.fifo(), m)
 	}
 	if r, ok := q.redrive(); ok && m.Receives >= int(r.Max) {
@@ -158,10 +205,6 @@ func (s *Service) receive(tx *store.Tx, key string, q queue, id string, visibili
 		}
 	}
 	old := m
-	hide := q.seconds("VisibilityTimeout")
-	if visibility > 0 {
-		hide = time.Duration(visibility) * time.Second
-	}
 	if m.Receives++; m.First.IsZero() {
 		m.First = now
 	}
@@ -189,23 +232,17 @@ func (s *Service) transfer(tx *store.Tx, from, to, source string, q queue, targe
 
 // hand opens received messages for the caller. When KMS refuses, they become
 // visible again after their time-out, as on AWS.
-func (s *Service) hand(ctx context.Context, got []message, in *sdk.ReceiveMessageInput) (*sdk.ReceiveMessageOutput, error) {
+func (s *Service) hand(ctx context.Context, got []message, attributes, system []string) (*sdk.ReceiveMessageOutput, error) {
 	out := &sdk.ReceiveMessageOutput{}
-	var system []string
-	for _, n := range in.AttributeNames { //nolint:staticcheck // deprecated, and still what many clients send
-		system = append(system, string(n))
-	}
-	for _, n := range in.MessageSystemAttributeNames {
-		system = append(system, string(n))
-	}
+	open := s.opener(ctx)
 	for _, m := range got {
-		c, err := s.open(ctx, m)
+		c, err := open(m)
 		if err != nil {
 			return nil, err
 		}
 		x := types.Message{
 			MessageId: &m.ID, Body: &c.Body, MD5OfBody: new(md5Hex(c.Body)), ReceiptHandle: new(handle(m)),
-			MessageAttributes: wanted(c.Attributes, in.MessageAttributeNames), Attributes: systemAttributes(m, c, system),
+			MessageAttributes: wanted(c.Attributes, attributes), Attributes: systemAttributes(m, c, system),
 		}
 		x.MD5OfMessageAttributes = md5OfAttributes(x.MessageAttributes)
 		out.Messages = append(out.Messages, x)
@@ -273,10 +310,14 @@ func (s *Service) remove(tx *store.Tx, key string, receiptHandle *string) error 
 		return err
 	}
 	m, ok, err := messages.Get(tx, rowKey(key, id))
-	if err != nil || !ok || m.Receipt != receipt {
+	switch {
+	case err != nil || !ok || m.Receipt != receipt:
 		return err
+	case q.fifo() && !m.Visible.After(time.Now()):
+		return invalidParameter("Value " + *receiptHandle + " for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.")
+	case q.fifo():
+		tx.OnCommit(func() { s.Signals.Notify(s.arn(key)) }) // for the next of its group
 	}
-	tx.OnCommit(func() { s.Signals.Notify(s.arn(key)) }) // the next of a FIFO group
 	return drop(tx, key, q.fifo(), m)
 }
 

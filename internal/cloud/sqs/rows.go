@@ -41,7 +41,9 @@ type message struct {
 type slot struct {
 	ID      string
 	Visible time.Time
+	Sent    time.Time
 	Group   string `json:",omitempty"`
+	Taken   bool   `json:",omitempty"` // by a receiver: hidden means in flight, not delayed
 }
 
 // A dedup remembers a message of a FIFO queue for five minutes.
@@ -72,7 +74,7 @@ func put(tx *store.Tx, queue string, fifo bool, m message, old *message) error {
 	if err := messages.Put(tx, rowKey(queue, m.ID), m); err != nil {
 		return err
 	}
-	return slots.Put(tx, slotKey(queue, fifo, m), slot{m.ID, m.Visible, m.Group})
+	return slots.Put(tx, slotKey(queue, fifo, m), slot{m.ID, m.Visible, m.Sent, m.Group, m.Receipt != ""})
 }
 
 func drop(tx *store.Tx, queue string, fifo bool, m message) error {
@@ -109,8 +111,9 @@ func dropTable[V any](tx *store.Tx, t store.Table[V], queue string) error {
 	return nil
 }
 
-func (q queue) expired(m message, now time.Time) bool {
-	return now.Sub(m.Sent) > q.seconds("MessageRetentionPeriod")
+// expired tells whether a message sent then is past the retention period.
+func (q queue) expired(sent, now time.Time) bool {
+	return now.Sub(sent) > q.seconds("MessageRetentionPeriod")
 }
 
 func dropExpired(tx *store.Tx, queue string, q queue, now time.Time) error {
@@ -119,7 +122,7 @@ func dropExpired(tx *store.Tx, queue string, q queue, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if q.expired(r.Value, now) {
+		if q.expired(r.Value.Sent, now) {
 			gone = append(gone, r.Value)
 		}
 	}
@@ -148,14 +151,14 @@ func dropExpired(tx *store.Tx, queue string, q queue, now time.Time) error {
 type counts struct{ visible, inFlight, delayed int }
 
 func tally(tx *store.Tx, queue string, q queue, now time.Time) (n counts, err error) {
-	for r, err := range messages.Prefix(tx, queue+"\x00") {
-		switch m := r.Value; {
+	for r, err := range slots.Prefix(tx, queue+"\x00") {
+		switch v := r.Value; {
 		case err != nil:
 			return n, err
-		case q.expired(m, now):
-		case !m.Visible.After(now):
+		case q.expired(v.Sent, now):
+		case !v.Visible.After(now):
 			n.visible++
-		case m.Receives > 0 && m.Receipt != "":
+		case v.Taken:
 			n.inFlight++
 		default:
 			n.delayed++

@@ -2,6 +2,7 @@ package sqs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -35,49 +36,47 @@ type letter struct {
 	body  *string
 	attrs map[string]types.MessageAttributeValue
 	sys   map[string]types.MessageSystemAttributeValue
-	delay int32
+	delay time.Duration
 	group *string
 	dedup *string
 }
 
 // sentAs is what became of a letter.
 type sentAs struct {
-	id, md5  string
-	attrsMD5 *string
-	sequence *string
+	id, md5   string
+	attrsMD5  *string
+	systemMD5 *string
+	sequence  *string
 }
 
-// prepare judges a letter and seals it as a message.
-func (l letter) prepare(q queue, z sealer, sender string, now time.Time) (m message, out sentAs, err error) {
+// prepare judges a letter and makes a message of it whose content is yet to be sealed.
+func (l letter) prepare(q queue, sender string, now time.Time) (m message, c content, out sentAs, err error) {
 	size, err := check(l.body, l.attrs)
 	if err != nil {
-		return m, out, err
+		return m, c, out, err
 	}
 	if limit := q.number("MaximumMessageSize"); size > limit {
-		return m, out, invalidParameter(fmt.Sprintf("One or more parameters are invalid. Reason: Message must be shorter than %d bytes.", limit))
+		return m, c, out, invalidParameter(fmt.Sprintf("One or more parameters are invalid. Reason: Message must be shorter than %d bytes.", limit))
 	}
-	if l.delay < 0 || l.delay > 900 {
-		return m, out, invalidParameter(fmt.Sprintf("Value %d for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900.", l.delay))
+	seconds := int(l.delay / time.Second)
+	switch {
+	case seconds < 0 || seconds > 900:
+		return m, c, out, invalidParameter(fmt.Sprintf("Value %d for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900.", seconds))
+	case q.fifo() && l.delay != q.seconds("DelaySeconds"):
+		return m, c, out, invalidParameter(fmt.Sprintf("Value %d for parameter DelaySeconds is invalid. Reason: The request include parameter that is not valid for this queue type.", seconds))
 	}
-	c := content{Body: *l.body, Attributes: l.attrs}
+	c = content{Body: *l.body, Attributes: l.attrs}
+	system := map[string]types.MessageAttributeValue{}
 	for name, a := range l.sys {
-		if name != traceHeader || a.StringValue == nil {
-			return m, out, invalidParameter("Message (system) attribute '" + name + "' is not a valid system attribute.")
+		if name != traceHeader || a.StringValue == nil || a.DataType == nil || *a.DataType != "String" {
+			return m, c, out, invalidParameter("Message (system) attribute '" + name + "' is not a valid system attribute.")
 		}
 		c.Trace = *a.StringValue
+		system[name] = types.MessageAttributeValue{DataType: a.DataType, StringValue: a.StringValue}
 	}
-	m = message{ID: uuid.NewString(), Sender: sender, Sent: now, Visible: now.Add(q.seconds("DelaySeconds"))}
-	if l.delay > 0 {
-		if q.fifo() {
-			return m, out, invalidParameter(fmt.Sprintf("Value %d for parameter DelaySeconds is invalid. Reason: The request include parameter that is not valid for this queue type.", l.delay))
-		}
-		m.Visible = now.Add(time.Duration(l.delay) * time.Second)
-	}
-	if err := l.order(q, &m); err != nil {
-		return m, out, err
-	}
-	out = sentAs{id: m.ID, md5: md5Hex(*l.body), attrsMD5: md5OfAttributes(l.attrs)}
-	return m, out, z.seal(&m, c)
+	m = message{ID: uuid.NewString(), Sender: sender, Sent: now, Visible: now.Add(l.delay)}
+	out = sentAs{id: m.ID, md5: md5Hex(*l.body), attrsMD5: md5OfAttributes(l.attrs), systemMD5: md5OfAttributes(system)}
+	return m, c, out, l.order(q, &m)
 }
 
 var fifoID = regexp.MustCompile("^[A-Za-z0-9!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~]{1,128}$")
@@ -93,7 +92,10 @@ func (l letter) order(q queue, m *message) error {
 		if l.dedup != nil {
 			return invalidParameter("Value " + *l.dedup + " for parameter MessageDeduplicationId is invalid. Reason: The request includes a parameter that is not valid for this queue type.")
 		}
-		return nil // a group of a standard queue is for fairness among tenants, of which there is one
+		if l.group != nil {
+			m.Group = *l.group // for fairness among tenants only: it orders nothing
+		}
+		return nil
 	}
 	if l.group == nil {
 		return wire.Errorf("MissingParameter", "The request must contain the parameter MessageGroupId.")
@@ -176,19 +178,26 @@ func (s *Service) SendMessage(ctx context.Context, in *sdk.SendMessageInput) (*s
 	if err != nil {
 		return nil, err
 	}
-	z, err := s.sealer(ctx, key, q)
+	c := wire.CallOf(ctx)
+	l := letter{in.MessageBody, in.MessageAttributes, in.MessageSystemAttributes, time.Duration(in.DelaySeconds) * time.Second, in.MessageGroupId, in.MessageDeduplicationId}
+	if in.DelaySeconds == 0 {
+		l.delay = choose(ctx, "DelaySeconds", 0, q.seconds("DelaySeconds"))
+	}
+	m, secret, out, err := l.prepare(q, sender(c.Principal), time.Now().UTC())
 	if err != nil {
 		return nil, err
 	}
-	l := letter{in.MessageBody, in.MessageAttributes, in.MessageSystemAttributes, in.DelaySeconds, in.MessageGroupId, in.MessageDeduplicationId}
-	m, out, err := l.prepare(q, z, sender(wire.CallOf(ctx).Principal), time.Now().UTC())
+	z, err := s.sealer(ctx, key, q)
+	if err == nil {
+		err = z.seal(&m, secret)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if err := s.send(ctx, key, []message{m}, []*sentAs{&out}); err != nil {
 		return nil, err
 	}
-	return &sdk.SendMessageOutput{MessageId: &out.id, MD5OfMessageBody: &out.md5, MD5OfMessageAttributes: out.attrsMD5, SequenceNumber: out.sequence}, nil
+	return &sdk.SendMessageOutput{MessageId: &out.id, MD5OfMessageBody: &out.md5, MD5OfMessageAttributes: out.attrsMD5, MD5OfMessageSystemAttributes: out.systemMD5, SequenceNumber: out.sequence}, nil
 }
 
 var entryID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
@@ -216,6 +225,22 @@ func checkBatch(ids []*string) error {
 
 const maxBatchBytes = 1048576
 
+// letters are the entries of a batch.
+func letters(ctx context.Context, q queue, in *sdk.SendMessageBatchInput) []letter {
+	all := make([]letter, len(in.Entries))
+	var raw struct{ Entries []json.RawMessage }
+	if q.number("DelaySeconds") > 0 {
+		_ = json.Unmarshal(wire.CallOf(ctx).Body, &raw) // none between services, where 0 is absent
+	}
+	for i, e := range in.Entries {
+		all[i] = letter{e.MessageBody, e.MessageAttributes, e.MessageSystemAttributes, time.Duration(e.DelaySeconds) * time.Second, e.MessageGroupId, e.MessageDeduplicationId}
+		if e.DelaySeconds == 0 && (i >= len(raw.Entries) || !has(raw.Entries[i], "DelaySeconds")) {
+			all[i].delay = q.seconds("DelaySeconds")
+		}
+	}
+	return all
+}
+
 // SendMessageBatch adds up to ten messages; those that are refused are named.
 func (s *Service) SendMessageBatch(ctx context.Context, in *sdk.SendMessageBatchInput) (*sdk.SendMessageBatchOutput, error) {
 	key, err := place(ctx, in.QueueUrl)
@@ -226,19 +251,8 @@ func (s *Service) SendMessageBatch(ctx context.Context, in *sdk.SendMessageBatch
 	if err != nil {
 		return nil, err
 	}
-	var ids []*string
-	total := 0
-	for _, e := range in.Entries {
-		ids = append(ids, e.Id)
-		if e.MessageBody != nil {
-			total += len(*e.MessageBody)
-		}
-	}
-	if err := checkBatch(ids); err != nil {
+	if err := checkLetters(in.Entries); err != nil {
 		return nil, err
-	}
-	if total > maxBatchBytes {
-		return nil, &types.BatchRequestTooLong{Message: new(fmt.Sprintf("Batch requests cannot be longer than %d bytes. You have sent %d bytes.", maxBatchBytes, total))}
 	}
 	z, err := s.sealer(ctx, key, q)
 	if err != nil {
@@ -249,16 +263,18 @@ func (s *Service) SendMessageBatch(ctx context.Context, in *sdk.SendMessageBatch
 	var outs []*sentAs
 	var taken []*string
 	now := time.Now().UTC()
-	for _, e := range in.Entries {
-		l := letter{e.MessageBody, e.MessageAttributes, e.MessageSystemAttributes, e.DelaySeconds, e.MessageGroupId, e.MessageDeduplicationId}
-		m, o, err := l.prepare(q, z, sender(wire.CallOf(ctx).Principal), now)
+	for i, l := range letters(ctx, q, in) {
+		m, secret, o, err := l.prepare(q, sender(wire.CallOf(ctx).Principal), now)
+		if err == nil {
+			err = z.seal(&m, secret)
+		}
 		if err != nil {
-			if out.Failed, err = failed(out.Failed, e.Id, err); err != nil {
+			if out.Failed, err = failed(out.Failed, in.Entries[i].Id, err); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		all, outs, taken = append(all, m), append(outs, &o), append(taken, e.Id)
+		all, outs, taken = append(all, m), append(outs, &o), append(taken, in.Entries[i].Id)
 	}
 	if len(all) > 0 {
 		if err := s.send(ctx, key, all, outs); err != nil {
@@ -266,9 +282,31 @@ func (s *Service) SendMessageBatch(ctx context.Context, in *sdk.SendMessageBatch
 		}
 	}
 	for i, o := range outs {
-		out.Successful = append(out.Successful, types.SendMessageBatchResultEntry{Id: taken[i], MessageId: &o.id, MD5OfMessageBody: &o.md5, MD5OfMessageAttributes: o.attrsMD5, SequenceNumber: o.sequence})
+		out.Successful = append(out.Successful, types.SendMessageBatchResultEntry{
+			Id: taken[i], MessageId: &o.id, MD5OfMessageBody: &o.md5, MD5OfMessageAttributes: o.attrsMD5, MD5OfMessageSystemAttributes: o.systemMD5, SequenceNumber: o.sequence,
+		})
 	}
 	return out, nil
+}
+
+// checkLetters judges a batch of letters as a whole.
+func checkLetters(entries []types.SendMessageBatchRequestEntry) error {
+	var ids []*string
+	total := 0
+	for _, e := range entries {
+		ids = append(ids, e.Id)
+		if e.MessageBody != nil {
+			total += len(*e.MessageBody)
+		}
+		total += sizeOf(e.MessageAttributes)
+	}
+	if err := checkBatch(ids); err != nil {
+		return err
+	}
+	if total > maxBatchBytes {
+		return &types.BatchRequestTooLong{Message: new(fmt.Sprintf("Batch requests cannot be longer than %d bytes. You have sent %d bytes.", maxBatchBytes, total))}
+	}
+	return nil
 }
 
 // failed adds an entry's error to a batch's answer; one that is not the

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
@@ -30,6 +31,10 @@ type Options struct {
 	Signals *event.Signals
 	Log     *slog.Logger
 	Account string
+	// Reuse is how long after DeleteQueue no queue of that name can be made:
+	// 60 s on AWS, to cover the time that its parts take to agree. There is no
+	// such need here: 0 lets a name be used again at once.
+	Reuse time.Duration
 }
 
 // A Service serves the queues of all regions.
@@ -52,7 +57,7 @@ func (s *Service) Register(m *wire.Mux, q *event.Queue) {
 			"UnsupportedOperation": "AWS.SimpleQueueService.UnsupportedOperation", "KmsDisabled": "KMS.DisabledException", "KmsAccessDenied": "KMS.AccessDeniedException",
 			"KmsNotFound": "KMS.NotFoundException", "KmsInvalidState": "KMS.InvalidStateException", "KmsInvalidKeyUsage": "KMS.InvalidKeyUsageException",
 		},
-		Statuses: map[string]int{"PurgeQueueInProgress": http.StatusForbidden},
+		Statuses: map[string]int{"PurgeQueueInProgress": http.StatusForbidden, "ResourceNotFoundException": http.StatusNotFound},
 		Invalid:  invalid,
 	})
 	s.registerQueues(api)

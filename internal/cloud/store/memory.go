@@ -41,32 +41,31 @@ func (m *memory) View(fn func(*Tx) error) error {
 }
 
 func (m *memory) Update(_ context.Context, fn func(*Tx) error) error {
-	tx, err := m.update(fn)
-	if err != nil {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed.Load() {
+		return ErrClosed
+	}
+	now := *m.state.Load()
+	tx := &Tx{base: now, own: newOverlay()}
+	if err := fn(tx); err != nil {
 		return err
 	}
+	m.commit(now, tx.own)
+	// Before the next update runs: it must not find the new state together with
+	// what was remembered of the old one.
 	for _, f := range tx.onCommit {
 		f()
 	}
 	return nil
 }
 
-func (m *memory) update(fn func(*Tx) error) (*Tx, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed.Load() {
-		return nil, ErrClosed
-	}
-	now := *m.state.Load()
-	tx := &Tx{base: now, own: newOverlay()}
-	if err := fn(tx); err != nil {
-		return nil, err
-	}
-	if tx.own.empty() {
-		return tx, nil
+func (m *memory) commit(now memState, own *overlay) {
+	if own.empty() {
+		return
 	}
 	next := maps.Clone(now)
-	for table, changes := range tx.own.tables {
+	for table, changes := range own.tables {
 		t := &btree.Map[string, []byte]{}
 		if old := next[table]; old != nil {
 			t = old.Copy()
@@ -82,7 +81,6 @@ func (m *memory) update(fn func(*Tx) error) (*Tx, error) {
 		next[table] = t
 	}
 	m.state.Store(&next)
-	return tx, nil
 }
 
 func (m *memory) Close() error {

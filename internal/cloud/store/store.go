@@ -34,8 +34,8 @@ type Tx struct {
 	onCommit []func()
 }
 
-// OnCommit has f called once the transaction is durable, and not at all if it
-// fails. f must not block.
+// OnCommit has f called once the transaction is durable and before it is
+// acknowledged, and not at all if it fails. f must not block, nor begin an update.
 func (t *Tx) OnCommit(f func()) { t.onCommit = append(t.onCommit, f) }
 
 // A Table holds rows of one type under string keys, ordered bytewise. Its

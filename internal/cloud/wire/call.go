@@ -17,6 +17,10 @@ type Call struct {
 	Principal authz.Principal
 	Access    []authz.Access // all that must be allowed
 	Input     any            // *sqs.SendMessageInput
+	// Body is the request as it came, where it came from outside: it tells a
+	// number that was set to 0 from one that is absent, which the SDK's types
+	// do not.
+	Body []byte
 
 	// Endpoint is the base URL under which the caller reached the cloud
 	// ("http://127.0.0.1:4566"), for answers that hold URLs.

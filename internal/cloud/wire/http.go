@@ -59,6 +59,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &callOf{op: o, Call: Call{
 		Service: o.api.Service, Op: o.name, Region: signed.region, Account: m.opts.Account, RequestID: id,
 		Principal: signed.Principal, AccessKeyID: signed.keyID, Endpoint: endpointOf(r), SourceIP: sourceIP(r), UserAgent: r.UserAgent(), Header: http.Header{},
+		Body: signed.body,
 	}}
 	if err := m.decode(c, r, labels, signed.body); err != nil {
 		m.fail(w, o.api, c, id, err)
