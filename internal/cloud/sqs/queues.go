@@ -112,6 +112,8 @@ func (s *Service) checkTarget(tx *store.Tx, key string, q queue) error {
 	switch {
 	case err != nil:
 		return err
+	case target == key:
+		return invalidParameter(text + "Dead letter target cannot be the queue itself.")
 	case !found:
 		return invalidParameter(text + "Dead letter target does not exist.")
 	case dlq.fifo() != q.fifo():

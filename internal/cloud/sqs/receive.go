@@ -189,7 +189,10 @@ func visible(tx *store.Tx, key string, q queue, n int, now time.Time) (ids []str
 // there is none.
 func (s *Service) receive(tx *store.Tx, key string, q queue, id string, hide time.Duration, now time.Time) (*message, error) {
 	m, ok, err := messages.Get(tx, rowKey(key, id))
-	if err != nil || !ok {
+	if err == nil && !ok {
+		err = fmt.Errorf("message %s of %s has a slot and no row", id, key)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if q.expired(m.Sent, now) {

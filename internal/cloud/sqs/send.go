@@ -62,6 +62,8 @@ func (l letter) prepare(q queue, sender string, now time.Time) (m message, c con
 	switch {
 	case seconds < 0 || seconds > 900:
 		return m, c, out, invalidParameter(fmt.Sprintf("Value %d for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900.", seconds))
+	case q.fifo() && l.delay == 0: // the order of a queue allows no message to overtake
+		l.delay = q.seconds("DelaySeconds")
 	case q.fifo() && l.delay != q.seconds("DelaySeconds"):
 		return m, c, out, invalidParameter(fmt.Sprintf("Value %d for parameter DelaySeconds is invalid. Reason: The request include parameter that is not valid for this queue type.", seconds))
 	}

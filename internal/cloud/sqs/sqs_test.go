@@ -317,6 +317,8 @@ func TestRefusals(t *testing.T) {
 			"no dead letters":  {last(r.SetQueueAttributes(r.ctx, &sdk.SetQueueAttributesInput{QueueUrl: u, Attributes: map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:0:none","maxReceiveCount":1}`}})), "InvalidParameterValue"},
 			"bad handle":       {last(r.DeleteMessage(r.ctx, &sdk.DeleteMessageInput{QueueUrl: u, ReceiptHandle: new("x")})), "ReceiptHandleIsInvalid"},
 			"too many wanted":  {last(r.ReceiveMessage(r.ctx, &sdk.ReceiveMessageInput{QueueUrl: u, MaxNumberOfMessages: 11})), "InvalidParameterValue"},
+			"own dead letters": {last(r.SetQueueAttributes(r.ctx, &sdk.SetQueueAttributesInput{QueueUrl: u, Attributes: map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:q","maxReceiveCount":1}`}})), "InvalidParameterValue"},
+			"unknown wanted":   {last(r.ReceiveMessage(r.ctx, &sdk.ReceiveMessageInput{QueueUrl: u, AttributeNames: []types.QueueAttributeName{"Nope"}})), "InvalidAttributeName"},
 			"empty batch":      {last(r.SendMessageBatch(r.ctx, &sdk.SendMessageBatchInput{QueueUrl: u})), "EmptyBatchRequest"},
 			"same ids":         {last(r.SendMessageBatch(r.ctx, &sdk.SendMessageBatchInput{QueueUrl: u, Entries: []types.SendMessageBatchRequestEntry{{Id: new("a"), MessageBody: new("x")}, {Id: new("a"), MessageBody: new("y")}}})), "BatchEntryIdsNotDistinct"},
 			"move without dlq": {last(r.StartMessageMoveTask(r.ctx, &sdk.StartMessageMoveTaskInput{SourceArn: new("arn:aws:sqs:us-east-1:000000000000:q")})), "InvalidParameterValue"},
@@ -386,6 +388,106 @@ func TestListQueuesPages(t *testing.T) {
 		}
 		if len(got) != 5 || !strings.HasSuffix(got[4], "/000000000000/p4") {
 			t.Errorf("%q", got)
+		}
+	})
+}
+
+func TestAZeroOfTheRequestIsNotTheQueuesDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		u := r.make("q", map[string]string{"DelaySeconds": "60", "ReceiveMessageWaitTimeSeconds": "20"})
+		says := func(body string) context.Context {
+			c := *wire.CallOf(r.ctx)
+			c.Body = []byte(body)
+			return wire.WithCall(t.Context(), &c)
+		}
+		if _, err := r.SendMessage(says(`{"DelaySeconds":0}`), &sdk.SendMessageInput{QueueUrl: u, MessageBody: new("now")}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.SendMessageBatch(says(`{"Entries":[{},{"DelaySeconds":0}]}`), &sdk.SendMessageBatchInput{QueueUrl: u, Entries: []types.SendMessageBatchRequestEntry{
+			{Id: new("a"), MessageBody: new("later")}, {Id: new("b"), MessageBody: new("now too")},
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.counts(u); got != "2 0 1" {
+			t.Errorf("counts %s", got)
+		}
+		if _, err := r.ReceiveMessage(says(`{"VisibilityTimeout":0}`), &sdk.ReceiveMessageInput{QueueUrl: u, MaxNumberOfMessages: 10}); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.counts(u); got != "2 0 1" {
+			t.Errorf("counts %s", got)
+		}
+		r.receive10(u, 0)
+		start := time.Now()
+		if _, err := r.ReceiveMessage(says(`{"WaitTimeSeconds":0}`), &sdk.ReceiveMessageInput{QueueUrl: u}); err != nil || time.Since(start) != 0 {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		r.receive10(u, 0) // of the queue's own wait
+		if time.Since(start) != 20*time.Second {
+			t.Errorf("after %v", time.Since(start))
+		}
+	})
+}
+
+func TestWhatIsBehindADeadLetterIsReceivedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		dlq := r.make("dlq", nil)
+		u := r.make("q", map[string]string{"VisibilityTimeout": "1", "RedrivePolicy": `{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:dlq","maxReceiveCount":1}`})
+		r.put(u, "poison")
+		r.expect(u, "poison")
+		time.Sleep(2 * time.Second)
+		r.put(u, "good")
+		start := time.Now()
+		out, err := r.ReceiveMessage(r.ctx, &sdk.ReceiveMessageInput{QueueUrl: u, MaxNumberOfMessages: 1, WaitTimeSeconds: 20})
+		if err != nil || !slices.Equal(bodies(out.Messages), []string{"good"}) || time.Since(start) != 0 {
+			t.Errorf("%v %v after %v", out, err, time.Since(start))
+		}
+		r.expect(dlq, "poison")
+	})
+}
+
+func TestHandlesOfAFIFOQueueExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		u := r.make("q.fifo", map[string]string{"FifoQueue": "true", "ContentBasedDeduplication": "true", "VisibilityTimeout": "1"})
+		if _, err := r.SendMessage(r.ctx, &sdk.SendMessageInput{QueueUrl: u, MessageBody: new("a"), MessageGroupId: new("g")}); err != nil {
+			t.Fatal(err)
+		}
+		h := r.expect(u, "a")[0].ReceiptHandle
+		time.Sleep(time.Second)
+		if _, err := r.DeleteMessage(r.ctx, &sdk.DeleteMessageInput{QueueUrl: u, ReceiptHandle: h}); err == nil || !strings.Contains(err.Error(), "The receipt handle has expired.") {
+			t.Error(err)
+		}
+		r.expect(u, "a")
+	})
+}
+
+func TestNamesRestAfterDeletionWhereAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		again := func() error {
+			_, err := r.CreateQueue(r.ctx, &sdk.CreateQueueInput{QueueName: new("q")})
+			return err
+		}
+		remove := func() {
+			if _, err := r.DeleteQueue(r.ctx, &sdk.DeleteQueueInput{QueueUrl: r.make("q", nil)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		remove()
+		if err := again(); err != nil {
+			t.Error(err)
+		}
+		r.Reuse = time.Minute
+		remove()
+		if err := again(); code(err) != "QueueDeletedRecently" {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if err := again(); err != nil {
+			t.Error(err)
 		}
 	})
 }
