@@ -61,7 +61,7 @@ func (s *Service) input(sh shipment) (string, error) {
 	case t.InputTransformer != nil:
 		return transform(*t.InputTransformer, sh)
 	}
-	return string(sh.event), nil
+	return sh.event, nil
 }
 
 // at is the JSON of what a path finds in the event; nothing is an empty object.

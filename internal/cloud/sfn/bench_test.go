@@ -35,7 +35,7 @@ func BenchmarkTenTasks(b *testing.B) {
 	r.ctx = wire.WithCall(ctx, &wire.Call{Service: "states", Region: "us-east-1", Account: account})
 
 	var tasks []string
-	for _, name := range strings.Split("ABCDEFGHIJ", "") {
+	for name := range strings.SplitSeq("ABCDEFGHIJ", "") {
 		next := `"Next":"` + string(name[0]+1) + `"`
 		if name == "J" {
 			next = `"End":true`

@@ -42,12 +42,11 @@ func (r *rig) vault() *vault {
 		if err := v.refuse["Decrypt"]; err != nil {
 			return nil, err
 		}
-		id := string(in.CiphertextBlob)
-		if v.keys[id] == nil || !maps.Equal(v.under[id], in.EncryptionContext) {
+		if v.keys[string(in.CiphertextBlob)] == nil || !maps.Equal(v.under[string(in.CiphertextBlob)], in.EncryptionContext) {
 			return nil, &kmstypes.InvalidCiphertextException{}
 		}
 		v.decrypt++
-		return &kms.DecryptOutput{KeyId: new("key"), Plaintext: bytes.Clone(v.keys[id])}, nil
+		return &kms.DecryptOutput{KeyId: new("key"), Plaintext: bytes.Clone(v.keys[string(in.CiphertextBlob)])}, nil
 	})
 	return v
 }
