@@ -49,19 +49,44 @@ func (f Folder) Start(ctx context.Context, command []string) (State, error) {
 		return State{}, err
 	}
 	defer turn.Unlock() //nolint:errcheck // the process's end unlocks as well
-	state, err := f.Running(ctx)
-	if err == nil || !errors.Is(err, ErrNotRunning) && !errors.Is(err, ErrNeverStarted) {
+	state, free, err := f.settle(ctx)
+	if !free {
 		return state, err
-	}
-	if pid, err := f.serving(); err != nil {
-		return state, err
-	} else if pid != 0 {
-		return state, fmt.Errorf("%w as process %d, but does not answer; see %s, or end it by miniforge cloud stop", ErrRunning, pid, f.Log())
 	}
 	if err := f.spawn(ctx, command); err != nil {
 		return state, fmt.Errorf("start local cloud: %w", err)
 	}
 	return f.Running(ctx)
+}
+
+// endTime bounds how long a process that does not answer is given to end: one
+// that was killed holds its lock until the kernel has taken it apart.
+const endTime = 5 * time.Second
+
+// settle finds out whether the folder's cloud runs, or may be started (free).
+func (f Folder) settle(ctx context.Context) (state State, free bool, err error) {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(endTime); ; {
+		state, err = f.Running(ctx)
+		if err == nil || !errors.Is(err, ErrNotRunning) && !errors.Is(err, ErrNeverStarted) {
+			return state, false, err
+		}
+		pid, err := f.serving()
+		switch {
+		case err != nil:
+			return state, false, err
+		case pid == 0:
+			return state, true, nil
+		case time.Now().After(deadline):
+			return state, false, fmt.Errorf("%w as process %d, but does not answer; see %s, or end it by miniforge cloud stop", ErrRunning, pid, f.Log())
+		}
+		select {
+		case <-ctx.Done():
+			return state, false, context.Cause(ctx)
+		case <-again.C:
+		}
+	}
 }
 
 // spawn runs the command and returns once it has said that it is ready.
