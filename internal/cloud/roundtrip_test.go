@@ -16,6 +16,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/codebuild"
+	"github.com/aws/aws-sdk-go-v2/service/codecommit"
+	"github.com/aws/aws-sdk-go-v2/service/codedeploy"
+	"github.com/aws/aws-sdk-go-v2/service/codepipeline"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	ddbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
@@ -39,6 +43,10 @@ import (
 var clients = map[string]func(aws.Config) any{
 	"apigatewayv2":    func(c aws.Config) any { return apigatewayv2.NewFromConfig(c) },
 	"cloudwatchlogs":  func(c aws.Config) any { return cloudwatchlogs.NewFromConfig(c) },
+	"codebuild":       func(c aws.Config) any { return codebuild.NewFromConfig(c) },
+	"codecommit":      func(c aws.Config) any { return codecommit.NewFromConfig(c) },
+	"codedeploy":      func(c aws.Config) any { return codedeploy.NewFromConfig(c) },
+	"codepipeline":    func(c aws.Config) any { return codepipeline.NewFromConfig(c) },
 	"dynamodb":        func(c aws.Config) any { return dynamodb.NewFromConfig(c) },
 	"dynamodbstreams": func(c aws.Config) any { return dynamodbstreams.NewFromConfig(c) },
 	"eventbridge":     func(c aws.Config) any { return eventbridge.NewFromConfig(c) },

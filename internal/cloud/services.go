@@ -6,6 +6,10 @@ import (
 
 	"miniforge/internal/cloud/apigw"
 	"miniforge/internal/cloud/authz"
+	"miniforge/internal/cloud/codebuild"
+	"miniforge/internal/cloud/codecommit"
+	"miniforge/internal/cloud/codedeploy"
+	"miniforge/internal/cloud/codepipeline"
 	"miniforge/internal/cloud/dynamodb"
 	"miniforge/internal/cloud/event"
 	"miniforge/internal/cloud/events"
@@ -44,10 +48,16 @@ func (c *Cloud) compose(master []byte) error {
 	machines := sfn.New(sfn.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account})
 
+	repositories := codecommit.New(codecommit.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
+	builds := codebuild.New(codebuild.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("builds"), Endpoint: c.Endpoint})
+	deployments := codedeploy.New(codedeploy.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
+	pipelines := codepipeline.New(codepipeline.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
+
 	tagged := map[string]tagging.Source{
-		"apigateway": c.apis, "dynamodb": tables, "events": buses, "kms": keys, "lambda": c.functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues, "states": machines,
+		"apigateway": c.apis, "codebuild": builds, "codecommit": repositories, "codedeploy": deployments, "codepipeline": pipelines,
+		"dynamodb": tables, "events": buses, "kms": keys, "lambda": c.functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues, "states": machines,
 	}
-	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, tables, queues, topics, buses, c.functions, machines, c.apis, tagging.New(tagged)} {
+	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, tables, queues, topics, buses, c.functions, machines, c.apis, repositories, builds, deployments, pipelines, tagging.New(tagged)} {
 		r.Register(c.mux, q)
 	}
 	policies := map[string]policyHolder{"kms": keys, "lambda": c.functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues, "events": buses}
