@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"miniforge/internal/bench"
 	"miniforge/internal/drive"
 	"miniforge/internal/order"
 	"miniforge/internal/ui"
@@ -292,8 +293,8 @@ func (r submitResult) MarshalJSON() ([]byte, error) {
 		plain
 		Accepted int            `json:"accepted"`
 		Rate     float64        `json:"orders_per_second,omitempty"`
-		Accept   *drive.Latency `json:"accept,omitempty"`
-		Complete *drive.Latency `json:"complete,omitempty"`
+		Accept   *bench.Latency `json:"accept,omitempty"`
+		Complete *bench.Latency `json:"complete,omitempty"`
 	}{plain: plain(r)}
 	for _, f := range r.Orders {
 		if f.ID != "" {

@@ -50,7 +50,7 @@ func (c *Client) AwaitUntil(ctx context.Context, id string, seen func(order.View
 		select {
 		case <-ctx.Done():
 			return last, awaitError(ctx, id, last, context.Cause(ctx))
-		case <-time.After(pause):
+		case <-time.After(pauseAfter(err, pause)):
 			pause = min(pause*3/2, lastPoll)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"miniforge/internal/bench"
 	"miniforge/internal/order"
 )
 
@@ -43,8 +44,8 @@ type Fate struct {
 type Summary struct {
 	Fates    []Fate // in the order of their index
 	Took     time.Duration
-	Accept   Latency
-	Complete Latency
+	Accept   bench.Latency
+	Complete bench.Latency
 }
 
 // Count is how many orders were last seen in a state.
@@ -84,7 +85,7 @@ func (c *Client) Burst(ctx context.Context, b Burst) (Summary, error) {
 		return Summary{}, fmt.Errorf("burst of %d orders: nothing to make them with", b.Count)
 	}
 	s := Summary{Fates: make([]Fate, b.Count)}
-	accept, complete := newRecorder(), newRecorder()
+	accept, complete := bench.NewHistogram(), bench.NewHistogram()
 	var mu sync.Mutex
 	var eg errgroup.Group
 	eg.SetLimit(max(b.Concurrency, 1))
@@ -100,10 +101,10 @@ func (c *Client) Burst(ctx context.Context, b Burst) (Summary, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			if f.ID != "" {
-				accept.record(f.Accept)
+				accept.Record(f.Accept)
 			}
 			if b.Wait && f.Err == nil {
-				complete.record(f.Complete)
+				complete.Record(f.Complete)
 			}
 			if b.Progress != nil {
 				b.Progress(f)
@@ -112,7 +113,7 @@ func (c *Client) Burst(ctx context.Context, b Burst) (Summary, error) {
 		})
 	}
 	_ = eg.Wait() // no function fails: errors are fates
-	s.Took, s.Accept, s.Complete = time.Since(start), accept.latency(), complete.latency()
+	s.Took, s.Accept, s.Complete = time.Since(start), accept.Latency(), complete.Latency()
 	return s, context.Cause(ctx)
 }
 
@@ -120,7 +121,7 @@ func (c *Client) one(ctx context.Context, b Burst, i int) Fate {
 	request, key := b.Make(i)
 	f := Fate{Index: i, Key: key}
 	start := time.Now()
-	accepted, err := c.placeAgain(ctx, request, key, max(b.Tries, 1))
+	accepted, err := c.PlacePatiently(ctx, request, key, b.Tries)
 	if err != nil {
 		f.Err = err
 		return f
@@ -141,9 +142,11 @@ func (c *Client) one(ctx context.Context, b Burst, i int) Fate {
 	return f
 }
 
-// placeAgain repeats an order that was not answered. Without a key it might be
+// PlacePatiently is Place, but repeats an order that the API did not answer or
+// asked to send later, up to so many tries in all and until ctx ends. It waits
+// as long as a Retry-After asks, or ever longer. Without a key the order might be
 // taken twice, so then it is tried once only.
-func (c *Client) placeAgain(ctx context.Context, r order.Request, key string, tries int) (Accepted, error) {
+func (c *Client) PlacePatiently(ctx context.Context, r order.Request, key string, tries int) (Accepted, error) {
 	if key == "" {
 		tries = 1
 	}
@@ -151,12 +154,13 @@ func (c *Client) placeAgain(ctx context.Context, r order.Request, key string, tr
 	for try := 1; ; try++ {
 		accepted, err := c.Place(ctx, r, key)
 		if err == nil || try >= tries || !temporary(err) || ctx.Err() != nil {
+			accepted.Tries = try
 			return accepted, err
 		}
 		select {
 		case <-ctx.Done():
 			return Accepted{}, errors.Join(context.Cause(ctx), err)
-		case <-time.After(pause):
+		case <-time.After(pauseAfter(err, pause)):
 			pause = min(2*pause, 5*time.Second)
 		}
 	}

@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,7 +44,8 @@ type Accepted struct {
 	order.Receipt
 	// RequestID is API Gateway's id of the request, as in its access log.
 	RequestID string
-	Took      time.Duration
+	Took      time.Duration // of the request that was answered so
+	Tries     int           // requests that it took, with those that were not answered
 }
 
 // Place places an order, under an idempotency key unless that is empty. A
@@ -60,7 +63,7 @@ func (c *Client) Place(ctx context.Context, r order.Request, key string) (Accept
 	if err != nil {
 		return Accepted{}, fmt.Errorf("place order: %w", err)
 	}
-	accepted := Accepted{Took: a.Took, RequestID: a.Header.Get("Apigw-Requestid")}
+	accepted := Accepted{Took: a.Took, Tries: 1, RequestID: a.Header.Get("Apigw-Requestid")}
 	if err := a.decode(http.StatusAccepted, &accepted.Receipt); err != nil {
 		return Accepted{}, fmt.Errorf("place order: %w", err)
 	}
@@ -129,16 +132,58 @@ func (a Answer) Problem() (*order.Problem, bool) {
 
 func (a Answer) decode(status int, into any) error {
 	if a.Status != status {
-		if p, ok := a.Problem(); ok {
-			return p
-		}
-		body := string(a.Body)
-		return &StatusError{a.Status, body[:min(len(body), 500)]}
+		return a.refusal()
 	}
 	if err := json.Unmarshal(a.Body, into); err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
 	return nil
+}
+
+// refusal is the error that an answer of another status than wanted stands for.
+func (a Answer) refusal() error {
+	var err error
+	if p, ok := a.Problem(); ok {
+		err = p
+	} else {
+		body := string(a.Body)
+		err = &StatusError{a.Status, body[:min(len(body), 500)]}
+	}
+	if after := retryAfter(a.Header.Get("Retry-After"), time.Now()); after > 0 {
+		return &busyError{err, after}
+	}
+	return err
+}
+
+// busyError is a refusal that says when to come again.
+type busyError struct {
+	error
+	after time.Duration
+}
+
+func (e *busyError) Unwrap() error { return e.error }
+
+// retryAfter reads the header of RFC 9110, section 10.2.3: seconds, or a time.
+// What is neither asks for nothing.
+func retryAfter(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
+}
+
+// pauseAfter is how long to wait before the next try: as long as the API asked
+// to and a little more, lest all who were sent away come back at once; or own,
+// if that is longer.
+func pauseAfter(err error, own time.Duration) time.Duration {
+	if busy, ok := errors.AsType[*busyError](err); ok {
+		jitter := rand.N(busy.after/4 + 1) //nolint:gosec // spreads load, keeps no secret
+		return max(own, busy.after+jitter)
+	}
+	return own
 }
 
 // temporary reports whether err is worth another try with the same key.
@@ -147,7 +192,7 @@ func temporary(err error) bool {
 		return status.Temporary()
 	}
 	if p, ok := errors.AsType[*order.Problem](err); ok {
-		return p.Status >= http.StatusInternalServerError
+		return p.Status == http.StatusTooManyRequests || p.Status >= http.StatusInternalServerError
 	}
 	return err != nil // the connection failed
 }

@@ -24,7 +24,8 @@ import (
 // placed. It is called without a socket, so that its time can be virtual.
 type shop struct {
 	takes   time.Duration
-	stumble int // this many requests answer 429 first
+	stumble int    // this many requests answer 429 first
+	after   string // their Retry-After
 	mu      sync.Mutex
 	orders  map[string]order.Order
 	posts   int
@@ -45,6 +46,9 @@ func (s *shop) RoundTrip(r *http.Request) (*http.Response, error) {
 func (s *shop) serve(w *httptest.ResponseRecorder, r *http.Request) {
 	if s.stumble > 0 {
 		s.stumble--
+		if s.after != "" {
+			w.Header().Set("Retry-After", s.after)
+		}
 		w.WriteHeader(http.StatusTooManyRequests)
 		_, _ = io.WriteString(w, `{"message":"Too Many Requests"}`)
 		return
@@ -172,6 +176,38 @@ func TestAwaitOutlastsThrottling(t *testing.T) {
 			t.Errorf("%+v, %v", v, err)
 		}
 	})
+}
+
+// TestRetryAfterIsHonoured counts requests: who is told when to come again must
+// not ask before.
+func TestRetryAfterIsHonoured(t *testing.T) {
+	cases := []struct {
+		name, after string
+		least, most time.Duration
+	}{
+		{"seconds", "7", 14 * time.Second, 18 * time.Second},
+		{"a date", "Sat, 01 Jan 2000 00:00:20 GMT", 20 * time.Second, 30 * time.Second}, // bubbles begin at midnight
+		{"zero", "0", 0, time.Second},
+		{"nonsense", "soon", 0, time.Second},
+		{"negative", "-5", 0, time.Second},
+	}
+	for _, c := range cases {
+		synctest.Test(t, func(t *testing.T) {
+			s, client := open(0)
+			s.stumble, s.after = 2, c.after
+			start := time.Now()
+			a, err := client.PlacePatiently(t.Context(), one(), "k", 3)
+			if took := time.Since(start); err != nil || a.Tries != 3 || took < c.least || took > c.most {
+				t.Errorf("%s: placed after %s and %d tries, %v", c.name, took, a.Tries, err)
+			}
+			s.stumble = 2
+			start = time.Now()
+			_, err = client.Await(t.Context(), a.ID, nil)
+			if took := time.Since(start); err != nil || took > c.most || took < c.least && c.name != "a date" {
+				t.Errorf("%s: awaited for %s, %v", c.name, took, err)
+			}
+		})
+	}
 }
 
 func TestBurst(t *testing.T) {
