@@ -61,6 +61,7 @@ func digests(o Options, tool toolchain) (map[string]string, error) {
 // pkg is one package of the module.
 type pkg struct {
 	sum     []byte   // over its files
+	files   []string // paths below the root, with slashes
 	imports []string // folders of the module's packages that it imports
 }
 
@@ -117,6 +118,7 @@ func (w *walker) readFile(dir, name string, h hash.Hash, p *pkg) error {
 	if err != nil {
 		return err
 	}
+	p.files = append(p.files, path.Join(dir, name))
 	fmt.Fprintln(h, name, len(text))
 	h.Write(text)
 	if !strings.HasSuffix(name, ".go") {

@@ -34,6 +34,9 @@ func gone(err error) bool {
 		"NoSuchBucket", "NoSuchTagSet", "NoSuchBucketPolicy",
 		"NoSuchPublicAccessBlockConfiguration",
 		"ServerSideEncryptionConfigurationNotFoundError",
+		"RepositoryDoesNotExistException", "BranchDoesNotExistException",
+		"ApplicationDoesNotExistException", "DeploymentGroupDoesNotExistException", "DeploymentDoesNotExistException",
+		"PipelineNotFoundException", "PipelineExecutionNotFoundException",
 	)
 }
 
@@ -79,6 +82,9 @@ var races = []race{
 	{"ContinuousBackupsUnavailableException", ""},
 	{"DependencyTimeoutException", ""},
 	{"LimitExceededException", "simultaneous"},
+	{"InvalidStructureException", "not authorized to perform AssumeRole on role"},
+	{"InvalidInputException", "ot authorized to perform"},
+	{"InvalidRoleException", "permissions required to assume the role"},
 }
 
 // failed says which call failed on what. Errors that time may cure become
