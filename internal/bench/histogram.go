@@ -4,6 +4,7 @@ package bench
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,22 @@ func (l Latency) String() string {
 		return "none measured"
 	}
 	return fmt.Sprintf("p50 %s, p90 %s, p99 %s, max %s", Millis(l.P50), Millis(l.P90), Millis(l.P99), Millis(l.Max))
+}
+
+// Chart draws the histogram as lines of text: a bucket's bound, a bar of at
+// most so many characters, its count.
+func (l Latency) Chart(width int) string {
+	most := int64(1)
+	for _, b := range l.Buckets {
+		most = max(most, b.Count)
+	}
+	var text strings.Builder
+	for _, b := range l.Buckets {
+		// What is there is seen, however little of the whole it is.
+		bar := (b.Count*int64(width) + most - 1) / most
+		fmt.Fprintf(&text, "<= %11s  %-*s  %d\n", Millis(b.UpTo), width, strings.Repeat("#", int(bar)), b.Count)
+	}
+	return text.String()
 }
 
 // Millis writes a latency in milliseconds, with three digits for those below

@@ -48,6 +48,14 @@ func TestBucketsDouble(t *testing.T) {
 	}
 }
 
+func TestChart(t *testing.T) {
+	l := bench.Latency{Buckets: []bench.Bucket{{4 * time.Microsecond, 1000}, {8 * time.Microsecond, 0}, {16384 * time.Microsecond, 1}}}
+	want := "<=    0.004 ms  ##########  1000\n<=    0.008 ms              0\n<=     16.4 ms  #           1\n"
+	if diff := cmp.Diff(want, l.Chart(10)); diff != "" {
+		t.Errorf("chart (-want +got):\n%s", diff)
+	}
+}
+
 func TestBucketsHoldAll(t *testing.T) {
 	h := bench.NewHistogram()
 	var wg sync.WaitGroup

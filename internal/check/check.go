@@ -59,9 +59,11 @@ type Result struct {
 	Title   string  `json:"title"`
 	Outcome Outcome `json:"outcome"`
 	// Reason says why, unless the claims do.
-	Reason string        `json:"reason,omitempty"`
-	Claims []Claim       `json:"claims"` // never null
-	Took   time.Duration `json:"took_ns"`
+	Reason string  `json:"reason,omitempty"`
+	Claims []Claim `json:"claims"` // never null
+	// Measurements tell how fast it went. They do not decide the outcome.
+	Measurements []Measurement `json:"measurements,omitempty"`
+	Took         time.Duration `json:"took_ns"`
 }
 
 // Failed lists the claims that did not hold.

@@ -74,6 +74,28 @@ func TestClaimsKeepTheirEvidence(t *testing.T) {
 	}
 }
 
+func TestMeasurementsDecideNothing(t *testing.T) {
+	got := check.Do(t.Context(), check.Check{Run: func(ctx context.Context, t *check.T) error {
+		t.Figure("throughput", 212.34, "orders/s")
+		return check.Eventually(ctx, t, time.Second, time.Millisecond, func(_ context.Context, t *check.T) error {
+			t.Figure("tries", 1, "")
+			t.True("up", true)
+			return nil
+		})
+	}})
+	var text []string
+	for _, m := range got.Measurements {
+		text = append(text, m.Name+" "+m.String())
+	}
+	if diff := cmp.Diff([]string{"throughput 212.3 orders/s", "tries 1"}, text); diff != "" || got.Outcome != check.Pass {
+		t.Errorf("%s, measurements (-want +got):\n%s", got.Outcome, diff)
+	}
+	got = check.Do(t.Context(), check.Check{Run: func(_ context.Context, t *check.T) error { t.Figure("x", 1, ""); return nil }})
+	if got.Outcome != check.Broken {
+		t.Errorf("a check that only measures is %s", got.Outcome)
+	}
+}
+
 func TestLongEvidenceIsCut(t *testing.T) {
 	got := check.Do(t.Context(), check.Check{Run: func(_ context.Context, t *check.T) error {
 		t.Contains("page", "needle", strings.Repeat("hä", 10_000)+"needle")

@@ -25,8 +25,9 @@ func (c Claim) String() string {
 
 // T gathers what a check finds. It may be used by several goroutines.
 type T struct {
-	mu     sync.Mutex
-	claims []Claim
+	mu           sync.Mutex
+	claims       []Claim
+	measurements []Measurement
 }
 
 // Claim records that got, however it was found, is or is not what is wanted.
@@ -106,6 +107,7 @@ func (t *T) take(other *T) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.claims = append(t.claims, other.claims...)
+	t.measurements = append(t.measurements, other.measurements...)
 }
 
 // holds reports whether there are claims and all of them hold.

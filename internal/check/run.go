@@ -78,7 +78,7 @@ func do(ctx context.Context, suite string, c Check, timeout time.Duration) Resul
 	err := call(ctx, c, &t)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r := Result{Suite: suite, ID: c.ID, Title: c.Title, Claims: append([]Claim{}, t.claims...), Took: time.Since(start)}
+	r := Result{Suite: suite, ID: c.ID, Title: c.Title, Claims: append([]Claim{}, t.claims...), Measurements: t.measurements, Took: time.Since(start)}
 	r.Outcome, r.Reason = judge(ctx, r, err)
 	return r
 }

@@ -48,6 +48,13 @@ func testcase(x check.Result) junit.Testcase {
 	if result.Message == "" && len(evidence) > 0 {
 		result.Message = evidence[0]
 	}
+	var measured []string
+	for _, m := range x.Measurements {
+		measured = append(measured, m.Name+": "+m.String())
+	}
+	if len(measured) > 0 {
+		c.SystemOut = &junit.Output{Data: strings.Join(measured, "\n")}
+	}
 	switch x.Outcome {
 	case check.Fail:
 		c.Failure = result

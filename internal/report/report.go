@@ -67,6 +67,10 @@ func printable(x check.Result) check.Result {
 		claims[i] = check.Claim{What: clean(c.What), Want: clean(c.Want), Got: clean(c.Got), OK: c.OK}
 	}
 	x.Claims = claims
+	x.Measurements = slices.Clone(x.Measurements)
+	for i, m := range x.Measurements {
+		x.Measurements[i].Name, x.Measurements[i].Unit = clean(m.Name), clean(m.Unit)
+	}
 	return x
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"miniforge/internal/bench"
 	"miniforge/internal/check"
 	"miniforge/internal/report"
 )
@@ -26,7 +27,14 @@ func sample() report.Report {
 	}
 	r := report.New(report.Target{Stack: "miniforge", Endpoint: "http://127.0.0.1:4566", Account: "000000000000", Region: "us-east-1", Version: "1.0"},
 		time.Now(), []check.Result{
-			{Suite: "smoke", ID: "resource.table", Title: "The table is there", Outcome: check.Pass, Claims: []check.Claim{claim(true)}, Took: 1500 * time.Microsecond},
+			{Suite: "smoke", ID: "resource.table", Title: "The table is there", Outcome: check.Pass, Claims: []check.Claim{claim(true)}, Took: 1500 * time.Microsecond, Measurements: []check.Measurement{
+				{Name: "orders | placed", Value: 212.34, Unit: "orders/s"},
+				{Name: "POST", Latency: &bench.Latency{
+					Count: 3, Min: 900 * time.Microsecond, Mean: 2 * time.Millisecond, P50: 1200 * time.Microsecond, P90: 3 * time.Millisecond, P95: 3 * time.Millisecond,
+					P99: 3 * time.Millisecond, P999: 3 * time.Millisecond, Max: 3 * time.Millisecond,
+					Buckets: []bench.Bucket{{UpTo: time.Millisecond, Count: 1}, {UpTo: 2 * time.Millisecond, Count: 2}},
+				}},
+			}},
 			{Suite: "smoke", ID: "hop.api", Title: "The API answers", Outcome: check.Broken, Reason: "connection refused\n```", Took: time.Millisecond},
 			{Suite: "integration", ID: "orders.happy", Title: "Orders | are <confirmed>", Outcome: check.Fail, Claims: []check.Claim{claim(true), claim(false)}, Took: 2 * time.Second},
 			{Suite: "integration", ID: "orders.denied", Title: "Strangers are denied", Outcome: check.NotProven, Reason: "IAM is not enforced", Took: time.Microsecond},
@@ -88,7 +96,8 @@ func TestFormatsStayWellFormed(t *testing.T) {
 	nasty := "]]> & \x00\x1b[31m <x> ``` | \xff end"
 	r := report.New(report.Target{Endpoint: nasty}, time.Now(), []check.Result{{
 		Suite: nasty, ID: nasty, Title: nasty, Outcome: check.Fail, Reason: nasty,
-		Claims: []check.Claim{{What: nasty, Want: nasty, Got: nasty}},
+		Claims:       []check.Claim{{What: nasty, Want: nasty, Got: nasty}},
+		Measurements: []check.Measurement{{Name: nasty, Unit: nasty}},
 	}})
 	var b bytes.Buffer
 	if err := report.JUnit(&b, r); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"miniforge/internal/bench"
 	"miniforge/internal/check"
 )
 
@@ -17,6 +18,9 @@ func Text(w io.Writer, r Report) error {
 		fmt.Fprintf(&b, "%s\n", suite[0].Suite)
 		for _, x := range suite {
 			fmt.Fprintf(&b, "  %-10s  %s  (%s)\n", x.Outcome, x.Title, seconds(x.Took))
+			for _, m := range x.Measurements {
+				fmt.Fprintf(&b, "              %s: %s\n", m.Name, m)
+			}
 			if x.Outcome == check.Pass {
 				continue
 			}
@@ -46,11 +50,45 @@ func Markdown(w io.Writer, r Report) error {
 		for _, x := range suite {
 			fmt.Fprintf(&b, "| %s | %s | %s |\n", x.Outcome, cell(x.Title), seconds(x.Took))
 		}
+		markdownMeasurements(&b, suite)
 		for _, x := range suite {
 			markdownEvidence(&b, x)
 		}
 	}
 	return flush(w, &b)
+}
+
+// markdownMeasurements writes what a suite measured: figures first, then
+// latencies with their histograms.
+func markdownMeasurements(b *bytes.Buffer, suite []check.Result) {
+	var figures, latencies []check.Measurement
+	for _, x := range suite {
+		for _, m := range x.Measurements {
+			if m.Latency != nil {
+				latencies = append(latencies, m)
+			} else {
+				figures = append(figures, m)
+			}
+		}
+	}
+	if len(figures) > 0 {
+		fmt.Fprint(b, "\n| measured | |\n|---|---|\n")
+		for _, m := range figures {
+			fmt.Fprintf(b, "| %s | %s |\n", cell(m.Name), cell(m.String()))
+		}
+	}
+	if len(latencies) == 0 {
+		return
+	}
+	fmt.Fprint(b, "\n| latency | count | p50 | p90 | p99 | max |\n|---|---|---|---|---|---|\n")
+	for _, m := range latencies {
+		l := m.Latency
+		fmt.Fprintf(b, "| %s | %d | %s | %s | %s | %s |\n", cell(m.Name), l.Count,
+			bench.Millis(l.P50), bench.Millis(l.P90), bench.Millis(l.P99), bench.Millis(l.Max))
+	}
+	for _, m := range latencies {
+		fmt.Fprintf(b, "\n<details><summary>Histogram: %s</summary>\n\n```\n%s```\n\n</details>\n", cell(m.Name), m.Latency.Chart(40))
+	}
 }
 
 func markdownEvidence(b *bytes.Buffer, x check.Result) {
