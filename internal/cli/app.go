@@ -116,7 +116,7 @@ func (a *app) stack(ctx context.Context, start target.Start) (*target.Target, *s
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := stack.New(t.Config, stack.Options{Names: a.names(t), Architecture: t.Architecture})
+	s, err := stack.New(t.Config, stack.Options{Names: a.names(t), Architecture: t.Architecture, Platform: t.GOOS, WithoutPipeline: true})
 	return t, s, err
 }
 

@@ -60,7 +60,7 @@ func (a *app) up(ctx context.Context, o upOptions) (Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	so := stack.Options{Names: a.names(t), Architecture: t.Architecture, Packages: map[string][]byte{}}
+	so := stack.Options{Names: a.names(t), Architecture: t.Architecture, Platform: t.GOOS, WithoutPipeline: true, Packages: map[string][]byte{}}
 	for _, p := range packages {
 		if so.Packages[p.Function], err = p.Bytes(); err != nil {
 			return nil, err

@@ -43,9 +43,13 @@ type BuildProject struct {
 	Compute     types.ComputeType
 	// Buildspec is the text itself, or the path of a file in the sources.
 	Buildspec   string
-	Environment map[string]string
+	Environment map[string]string // AsItIs: not compared
 	Timeout     time.Duration
 }
+
+// AsItIs stands for a value of BuildProject.Environment that only a run which
+// writes knows: a run that merely looks takes what is there.
+const AsItIs = "(as it is)"
 
 func (p *BuildProject) ID() string { return "codebuild/" + p.Name }
 func (p *BuildProject) Needs() []graph.Resource {
@@ -83,7 +87,11 @@ func (p *BuildProject) compare(got types.Project) (d drift) {
 	for _, v := range e.EnvironmentVariables {
 		variables[deref(v.Name)] = deref(v.Value)
 	}
-	d.maps("EnvironmentVariables.", p.Environment, variables)
+	for _, name := range slices.Sorted(maps.Keys(p.Environment)) {
+		if want := p.Environment[name]; want != AsItIs {
+			d.add("EnvironmentVariables."+name, want, variables[name])
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		if _, declared := p.Environment[name]; !declared {
 			d.add("EnvironmentVariables."+name, "(none)", variables[name])
@@ -105,6 +113,9 @@ func (p *BuildProject) input() *codebuild.CreateProjectInput {
 	var variables []types.EnvironmentVariable
 	for _, name := range slices.Sorted(maps.Keys(p.Environment)) {
 		value := p.Environment[name]
+		if value == AsItIs {
+			continue
+		}
 		variables = append(variables, types.EnvironmentVariable{Name: &name, Value: &value, Type: types.EnvironmentVariableTypePlaintext})
 	}
 	return &codebuild.CreateProjectInput{

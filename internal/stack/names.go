@@ -70,13 +70,39 @@ func (n Names) FunctionLogGroup(f string) string { return "/aws/lambda/" + n.Fun
 func (n Names) WorkflowLogGroup() string         { return "/aws/vendedlogs/states/" + n.StateMachine() }
 func (n Names) APILogGroup() string              { return "/aws/apigateway/" + n.API() }
 
+// The delivery: what takes changed sources to the alias of a function.
+func (n Names) Repository() string   { return n.of("functions") }
+func (n Names) Application() string  { return n.of("functions") }
+func (n Names) Pipeline() string     { return n.of("delivery") }
+func (n Names) BuildProject() string { return n.of("build") } // and its role
+
+// DeployProject is the project of the Deploy stage, and its role.
+func (n Names) DeployProject() string { return n.of("deploy") }
+func (n Names) PipelineRole() string  { return n.of("pipeline") }
+
+// DeploymentRole is what CodeDeploy shifts aliases as.
+func (n Names) DeploymentRole() string { return n.of("codedeploy") }
+
+// DeploymentGroup is the group of one of FunctionNames.
+func (n Names) DeploymentGroup(f string) string       { return n.Function(f) }
+func (n Names) ProjectLogGroup(project string) string { return "/aws/codebuild/" + project }
+
+// Roles lists all roles of the stack.
+func (n Names) Roles() []string {
+	roles := []string{n.WorkflowRole(), n.RuleRole(), n.PipelineRole(), n.BuildProject(), n.DeployProject(), n.DeploymentRole()}
+	for _, f := range FunctionNames() {
+		roles = append(roles, n.Function(f))
+	}
+	return roles
+}
+
 // LogGroups lists all log groups of the stack.
 func (n Names) LogGroups() []string {
 	var groups []string
 	for _, f := range FunctionNames() {
 		groups = append(groups, n.FunctionLogGroup(f))
 	}
-	return append(groups, n.WorkflowLogGroup(), n.APILogGroup())
+	return append(groups, n.WorkflowLogGroup(), n.APILogGroup(), n.ProjectLogGroup(n.BuildProject()), n.ProjectLogGroup(n.DeployProject()))
 }
 
 // Bucket carries account and region, as bucket names are global.
@@ -110,6 +136,29 @@ func (n Names) BusARN() string               { return n.arn("events", "event-bus
 func (n Names) RuleARN() string { return n.arn("events", "rule/"+n.Bus()+"/"+n.Rule()) }
 
 func (n Names) StateMachineARN() string { return n.arn("states", "stateMachine:"+n.StateMachine()) }
+
+func (n Names) RepositoryARN() string  { return n.arn("codecommit", n.Repository()) }
+func (n Names) PipelineARN() string    { return n.arn("codepipeline", n.Pipeline()) }
+func (n Names) ApplicationARN() string { return n.arn("codedeploy", "application:"+n.Application()) }
+
+func (n Names) ProjectARN(project string) string { return n.arn("codebuild", "project/"+project) }
+func (n Names) DeploymentGroupARN(f string) string {
+	return n.arn("codedeploy", "deploymentgroup:"+n.Application()+"/"+n.DeploymentGroup(f))
+}
+
+// DeploymentConfigARN is that of a configuration of the account, or of one of
+// CodeDeploy's own.
+func (n Names) DeploymentConfigARN(config string) string {
+	return n.arn("codedeploy", "deploymentconfig:"+config)
+}
+
+// HookARN matches the functions that deployments may call, to judge a version
+// before and after it serves: "CodeDeployHook_<stack>-...", as the prefix is
+// what AWS's own policies for CodeDeploy go by.
+func (n Names) HookARN() string { return n.arn("lambda", "function:"+n.HookPrefix()+"*") }
+
+// HookPrefix begins the names of hook functions.
+func (n Names) HookPrefix() string { return "CodeDeployHook_" + n.of("") }
 
 // LogGroupARN comes without the ":*" that some services append.
 func (n Names) LogGroupARN(group string) string { return n.arn("logs", "log-group:"+group) }

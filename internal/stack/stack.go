@@ -26,6 +26,19 @@ type Options struct {
 	Packages map[string][]byte
 	// Architecture is that of the packages: "arm64" or "x86_64" (the default).
 	Architecture string
+	// Platform is the operating system that functions run on, as Go names it:
+	// "linux" (the default), or that of the host where functions are processes.
+	Platform string
+	// WithoutPipeline leaves the delivery out: repository, builds, deployments
+	// and pipeline are then neither looked at nor made nor deleted.
+	WithoutPipeline bool
+	// Sources are pushed when the repository has no commit yet, and by Push.
+	// Without them the repository cannot be filled: status and down need none.
+	Sources []resource.File
+	// Toolchain is what built Packages, as "go1.26.8": builds of the pipeline
+	// use the same, for the same bytes. Without it that of the project is not
+	// compared.
+	Toolchain string
 }
 
 // A Stack is the system in one account and region.
@@ -40,6 +53,7 @@ type Stack struct {
 	key     *resource.Key
 	api     *resource.HTTPAPI
 	mapping *resource.EventSourceMapping
+	branch  *resource.Branch
 }
 
 // New declares the stack; it calls nothing. Credentials, endpoint and HTTP
@@ -61,6 +75,7 @@ func New(cfg aws.Config, o Options) (*Stack, error) {
 	default:
 		return nil, fmt.Errorf("stack: architecture %q: want x86_64 or arm64", o.Architecture)
 	}
+	o.Platform = cmp.Or(o.Platform, "linux")
 	s := &Stack{Names: o.Names, Clients: NewClients(cfg), opts: o, owner: resource.Owner{Stack: o.Name}}
 	s.declare()
 	return s, nil
@@ -120,6 +135,10 @@ func (s *Stack) declare() {
 	}
 	// Tables and the roles of functions come first: they take AWS the longest.
 	s.roots = []graph.Resource{orders, inventory, intake, stream, checker, payment, machine, rule, s.mapping, s.api, permission, subscription, bucket}
+	delivery := s.declareDelivery(bucket, intake, stream, checker, payment)
+	if !s.opts.WithoutPipeline {
+		s.roots = append(s.roots, delivery...)
+	}
 }
 
 func (s *Stack) table(name, hash string, stream bool, indexes ...resource.Index) *resource.Table {

@@ -118,8 +118,8 @@ func TestRolesAreNarrow(t *testing.T) {
 			}
 		}
 	}
-	if roles != 6 {
-		t.Errorf("%d roles, want 6", roles)
+	if roles != 10 {
+		t.Errorf("%d roles, want 10", roles)
 	}
 }
 

@@ -94,10 +94,7 @@ func (s *Stack) sweepKeys(ctx context.Context, l *Leftovers) error {
 }
 
 func (s *Stack) sweepRoles(ctx context.Context, l *Leftovers) error {
-	declared := []string{s.WorkflowRole(), s.RuleRole()}
-	for _, f := range FunctionNames() {
-		declared = append(declared, s.Function(f))
-	}
+	declared := s.Roles()
 	pages := iam.NewListRolesPaginator(s.Clients.IAM, &iam.ListRolesInput{PathPrefix: aws.String(s.RolePath())})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -139,14 +136,17 @@ func (s *Stack) lookedAt(arn string) bool {
 	known := []string{
 		s.TableARN(s.Orders()), s.TableARN(s.Inventory()), s.QueueARN(s.Notifications()), s.QueueARN(s.DeadLetters()),
 		s.TopicARN(), s.BusARN(), s.RuleARN(), s.StateMachineARN(), s.BucketARN(),
+		s.RepositoryARN(), s.ApplicationARN(), s.PipelineARN(), s.ProjectARN(s.BuildProject()), s.ProjectARN(s.DeployProject()),
 	}
 	for _, f := range FunctionNames() {
-		known = append(known, s.FunctionARN(f), s.RoleARN(s.Function(f)))
+		known = append(known, s.FunctionARN(f), s.DeploymentGroupARN(f))
+	}
+	for _, r := range s.Roles() {
+		known = append(known, s.RoleARN(r))
 	}
 	for _, g := range s.LogGroups() {
 		known = append(known, s.LogGroupARN(g))
 	}
-	known = append(known, s.RoleARN(s.WorkflowRole()), s.RoleARN(s.RuleRole()))
 	if slices.Contains(known, strings.TrimSuffix(arn, ":*")) {
 		return true
 	}
