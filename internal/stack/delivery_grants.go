@@ -44,7 +44,7 @@ func (s *Stack) rollsOut() []Grant {
 	return []Grant{
 		{Actions: prefixed("lambda", []string{"GetFunctionConfiguration", "UpdateFunctionCode"}), Resources: functions},
 		{Actions: prefixed("lambda", []string{"GetAlias", "UpdateAlias"}), Resources: aliases},
-		{Actions: prefixed("codedeploy", []string{"CreateDeployment", "GetDeployment", "ListDeploymentTargets", "BatchGetDeploymentTargets", "StopDeployment"}), Resources: groups},
+		{Actions: prefixed("codedeploy", []string{"CreateDeployment", "GetDeployment", "ListDeployments", "ListDeploymentTargets", "BatchGetDeploymentTargets", "StopDeployment"}), Resources: groups},
 		{Actions: []string{"codedeploy:GetDeploymentConfig"}, Resources: []string{s.DeploymentConfigARN(DeploymentConfig)}},
 		{Actions: prefixed("codedeploy", []string{"RegisterApplicationRevision", "GetApplicationRevision"}), Resources: []string{s.ApplicationARN()}},
 	}
