@@ -24,6 +24,8 @@ type verifyOptions struct {
 	format, out string
 	workers     int
 	patience    time.Duration
+	orders      int
+	clients     int
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -59,6 +61,9 @@ system, and holds what became of them to the rules. Exit code 5 means that a che
 		if o.workers < 1 {
 			return nil, usageError(c, fmt.Errorf("workers %d is not positive", o.workers))
 		}
+		if o.orders < 1 || o.clients < 1 {
+			return nil, usageError(c, fmt.Errorf("%d orders from %d clients: both must be positive", o.orders, o.clients))
+		}
 		return a.verify(ctx, o, names)
 	})
 	f := c.Flags()
@@ -66,6 +71,8 @@ system, and holds what became of them to the rules. Exit code 5 means that a che
 	f.StringVar(&o.format, "format", "", "format of that file: "+strings.Join(formats(), ", ")+" (default json)")
 	f.IntVar(&o.workers, "workers", 4, "checks that run at once")
 	f.DurationVar(&o.patience, "patience", time.Minute, "how long to wait for what should happen by itself")
+	f.IntVar(&o.orders, "orders", 10, "concurrency: orders in all, a quarter in each situation, but ten at least if there are so many")
+	f.IntVar(&o.clients, "clients", 10, "concurrency: clients that place them at once")
 	return c
 }
 
@@ -88,7 +95,7 @@ func (a *app) verify(ctx context.Context, o verifyOptions, names []string) (_ Re
 	if _, err := s.Endpoint(ctx); err != nil {
 		return nil, err
 	}
-	run := verify.New(s, verify.Options{HTTP: t.HTTP, Patience: o.patience})
+	run := verify.New(s, verify.Options{HTTP: t.HTTP, Patience: o.patience, Orders: o.orders, Clients: o.clients})
 	suites, err := run.Suites(names...)
 	if err != nil {
 		return nil, err

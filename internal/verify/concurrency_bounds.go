@@ -57,6 +57,15 @@ func measureClock(orders []order.Order, posts map[string]posted) clock {
 	return clock{c.least - apart, c.most + apart}
 }
 
+// likely is by how much the system's clock is ahead: not at all if that is
+// possible, which it always is where the clock is the same.
+func (c clock) likely() time.Duration {
+	if c.least <= 0 && c.most >= 0 {
+		return 0
+	}
+	return (c.least + c.most) / 2
+}
+
 // notBefore is the earliest moment, by the observer's clock, of what a timeline
 // dates at t.
 func (c clock) notBefore(t order.Time) int64 { return t.Add(-c.most).UnixNano() }

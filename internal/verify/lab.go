@@ -35,6 +35,7 @@ type lab struct {
 	mu     sync.Mutex
 	skus   []string
 	orders map[string]bool // ids
+	loads  []*load
 }
 
 func newLab(s *stack.Stack, o Options) *lab {
@@ -194,6 +195,9 @@ func (l *lab) get(ctx context.Context, table string, key orderdb.Item, into any)
 // flight is waited for, as deleting it would strand its workflow.
 func (l *lab) close(ctx context.Context) error {
 	errs := l.removeAll(ctx, l.made())
+	if err := l.closeLoads(ctx); err != nil {
+		errs = append(errs, err)
+	}
 	l.mu.Lock()
 	skus := l.skus
 	l.skus = nil

@@ -21,6 +21,7 @@ type queueAPI interface {
 	ReceiveMessage(context.Context, *sqs.ReceiveMessageInput, ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
 	SendMessage(context.Context, *sqs.SendMessageInput, ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
 	DeleteMessage(context.Context, *sqs.DeleteMessageInput, ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error)
+	DeleteMessageBatch(context.Context, *sqs.DeleteMessageBatchInput, ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error)
 	ChangeMessageVisibility(context.Context, *sqs.ChangeMessageVisibilityInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error)
 }
 
@@ -111,14 +112,27 @@ func (m *mailbox) receive(ctx context.Context) (int, error) {
 	if err := m.open(ctx); err != nil {
 		return 0, err
 	}
+	out, err := m.ask(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return m.keep(out), nil
+}
+
+// ask receives some messages. The mailbox must be open.
+func (m *mailbox) ask(ctx context.Context) (*sqs.ReceiveMessageOutput, error) {
 	out, err := m.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl: &m.url, MaxNumberOfMessages: 10, VisibilityTimeout: int32(hidden.Seconds()),
 		MessageAttributeNames:       []string{"All"},
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},
 	})
 	if err != nil {
-		return 0, fmt.Errorf("receive from %s: %w", m.name, err)
+		return nil, fmt.Errorf("receive from %s: %w", m.name, err)
 	}
+	return out, nil
+}
+
+func (m *mailbox) keep(out *sqs.ReceiveMessageOutput) int {
 	for _, msg := range out.Messages {
 		var body struct {
 			OrderID string `json:"order_id"`
@@ -127,7 +141,7 @@ func (m *mailbox) receive(ctx context.Context) (int, error) {
 		_ = json.Unmarshal([]byte(aws.ToString(msg.Body)), &body)
 		m.seen[aws.ToString(msg.MessageId)] = letter{Body: aws.ToString(msg.Body), OrderID: body.OrderID, message: msg}
 	}
-	return len(out.Messages), nil
+	return len(out.Messages)
 }
 
 func (m *mailbox) open(ctx context.Context) error {
@@ -186,6 +200,22 @@ func (m *mailbox) delete(ctx context.Context, l letter) error {
 	_, err := m.sqs.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &m.url, ReceiptHandle: l.message.ReceiptHandle})
 	if err != nil {
 		return fmt.Errorf("delete message from %s: %w", m.name, err)
+	}
+	return nil
+}
+
+// deleteBatch deletes up to ten messages that are not seen as kept any more.
+func (m *mailbox) deleteBatch(ctx context.Context, letters []letter) error {
+	entries := make([]types.DeleteMessageBatchRequestEntry, len(letters))
+	for i, l := range letters {
+		entries[i] = types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: l.message.ReceiptHandle}
+	}
+	out, err := m.sqs.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &m.url, Entries: entries})
+	if err == nil && len(out.Failed) > 0 {
+		err = fmt.Errorf("%d of %d: %s", len(out.Failed), len(letters), aws.ToString(out.Failed[0].Message))
+	}
+	if err != nil {
+		return fmt.Errorf("delete messages from %s: %w", m.name, err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 // queue is a queue that moves away what is received too often.
 type queue struct {
+	mu       sync.Mutex
 	max      int // receives
 	next     int
 	messages map[string]*queued // by receipt handle, which stays the same here
@@ -53,6 +55,8 @@ func (q *queue) GetQueueAttributes(context.Context, *sqs.GetQueueAttributesInput
 }
 
 func (q *queue) ReceiveMessage(_ context.Context, in *sqs.ReceiveMessageInput, _ ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	out := &sqs.ReceiveMessageOutput{}
 	for id, m := range q.messages {
 		if m.visible.After(time.Now()) || len(out.Messages) == int(in.MaxNumberOfMessages) {
@@ -80,6 +84,15 @@ func (q *queue) SendMessage(_ context.Context, in *sqs.SendMessageInput, _ ...fu
 func (q *queue) DeleteMessage(_ context.Context, in *sqs.DeleteMessageInput, _ ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error) {
 	delete(q.messages, *in.ReceiptHandle)
 	return &sqs.DeleteMessageOutput{}, nil
+}
+
+func (q *queue) DeleteMessageBatch(_ context.Context, in *sqs.DeleteMessageBatchInput, _ ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range in.Entries {
+		delete(q.messages, *e.ReceiptHandle)
+	}
+	return &sqs.DeleteMessageBatchOutput{}, nil
 }
 
 func (q *queue) ChangeMessageVisibility(_ context.Context, in *sqs.ChangeMessageVisibilityInput, _ ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error) {
@@ -167,6 +180,42 @@ func TestDiscardingWhatAnotherConsumerTook(t *testing.T) {
 		defer cancel()
 		if err := m.discard(ctx, "ord_mine"); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestGatherAndDiscardMany takes many messages of some orders out of a queue
+// and leaves those of others.
+func TestGatherAndDiscardMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{max: 3, messages: map[string]*queued{}}
+		mine := map[string]bool{}
+		for i := range 95 {
+			id := fmt.Sprint("ord_", i)
+			q.add(about(id))
+			if i%3 > 0 {
+				mine[id] = true
+			}
+		}
+		m := newMailbox(q, "q")
+		if missing, err := m.gather(t.Context(), mine); err != nil || len(missing) > 0 {
+			t.Fatalf("missing %v, %v", missing, err)
+		}
+		mine["ord_never"] = true
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if missing, err := m.gather(ctx, mine); err != nil || len(missing) != 1 || missing[0] != "ord_never" {
+			t.Errorf("missing %v, %v", missing, err)
+		}
+		if err := m.discardAll(ctx, mine); err != nil {
+			t.Error(err)
+		}
+		if err := m.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		left := q.visible()
+		if len(left) != 32 || q.lost > 0 || len(q.messages) != 32 {
+			t.Errorf("%d of others are visible, %d are there, %d were moved away", len(left), len(q.messages), q.lost)
 		}
 	})
 }

@@ -26,10 +26,15 @@ type Options struct {
 	// a minute, which is ample for an endpoint that is warm. On AWS a first
 	// order may take minutes.
 	Patience time.Duration
+	// Orders is how many orders the concurrency suite places, and Clients how
+	// many clients place them, each one after the other. Default: 10 from 10.
+	// Each of the suite's situations gets a quarter of the orders, but ten at
+	// least if there are so many in all.
+	Orders, Clients int
 }
 
 // Suites lists the names of all suites.
-func Suites() []string { return []string{"smoke", "integration"} }
+func Suites() []string { return []string{"smoke", "integration", "concurrency"} }
 
 // Run is one verification of one stack.
 type Run struct {
@@ -46,6 +51,12 @@ func New(s *stack.Stack, o Options) *Run {
 	if o.Patience <= 0 {
 		o.Patience = time.Minute
 	}
+	if o.Orders <= 0 {
+		o.Orders = 10
+	}
+	if o.Clients <= 0 {
+		o.Clients = 10
+	}
 	return &Run{stack: s, o: o, lab: newLab(s, o)}
 }
 
@@ -61,6 +72,8 @@ func (r *Run) Suites(names ...string) ([]check.Suite, error) {
 			suites = append(suites, r.smoke())
 		case "integration":
 			suites = append(suites, r.integration())
+		case "concurrency":
+			suites = append(suites, r.concurrency())
 		default:
 			return nil, fmt.Errorf("verify: no suite %q; there are %s", name, strings.Join(Suites(), ", "))
 		}

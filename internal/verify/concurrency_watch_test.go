@@ -1,0 +1,72 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"miniforge/internal/order"
+)
+
+// TestWatchReadsSeldom has many wait for their orders at once: the number of
+// reads follows from the time, not from how many they are.
+func TestWatchReadsSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const orders = 200
+		start, reads := time.Now(), 0
+		w := newWatch(func(_ context.Context, ids []string) ([]order.Order, error) {
+			reads++
+			time.Sleep(5 * time.Millisecond)
+			var found []order.Order
+			for _, id := range ids {
+				o := order.Order{ID: id, Status: order.Submitted}
+				if time.Since(start) > time.Second {
+					o.Status = order.Confirmed
+				}
+				found = append(found, o)
+			}
+			return found, nil
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		var running, waiting sync.WaitGroup
+		running.Go(func() { w.run(ctx) })
+		for i := range orders {
+			waiting.Go(func() {
+				if state, err := w.await(t.Context(), fmt.Sprint("ord_", i)); err != nil || state != order.Confirmed {
+					t.Errorf("%s, %v", state, err)
+				}
+			})
+		}
+		waiting.Wait()
+		if took := time.Since(start); reads > 60 || took > 1100*time.Millisecond {
+			t.Errorf("%d reads in %s", reads, took)
+		}
+		before := reads
+		time.Sleep(time.Minute)
+		if reads > before+1 {
+			t.Errorf("%d reads while nobody waited", reads-before)
+		}
+		stop()
+		running.Wait()
+	})
+}
+
+func TestWatchTellsWhyItDoesNotKnow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatch(func(context.Context, []string) ([]order.Order, error) { return nil, errors.New("throttled") })
+		running, stop := context.WithCancel(t.Context())
+		go w.run(running)
+		defer stop()
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("patience is over"))
+		defer cancel()
+		_, err := w.await(ctx, "ord_1")
+		if err == nil || !strings.Contains(err.Error(), "patience is over") || !strings.Contains(err.Error(), "throttled") {
+			t.Errorf("error = %v", err)
+		}
+	})
+}
