@@ -57,6 +57,8 @@ type Package struct {
 	// SHA256 is the digest of the archive in base64, as in Lambda's CodeSha256.
 	SHA256 string `json:"sha256"`
 	Size   int64  `json:"size"` // bytes
+	// Toolchain is what built it: "go1.26.8".
+	Toolchain string `json:"toolchain"`
 	Cached bool   `json:"cached"`
 }
 
@@ -135,7 +137,7 @@ func Build(ctx context.Context, o Options) ([]Package, error) {
 		o.Progress(Event{Function: f, Done: true, Cached: true, Took: time.Since(start)})
 	}
 	if len(stale) == 0 {
-		return packages, nil
+		return by(tool, packages), nil
 	}
 	built, err := build(ctx, o, tool, stale, digests, func(f string) {
 		o.Progress(Event{Function: f, Done: true, Took: time.Since(start)})
@@ -148,7 +150,16 @@ func Build(ctx context.Context, o Options) ([]Package, error) {
 			packages[i] = p
 		}
 	}
-	return packages, nil
+	return by(tool, packages), nil
+}
+
+// by names the toolchain: a package that is not rebuilt was built by the same,
+// as its version is part of the digest.
+func by(tool toolchain, packages []Package) []Package {
+	for i := range packages {
+		packages[i].Toolchain = tool.version
+	}
+	return packages
 }
 
 func (o Options) check() error {

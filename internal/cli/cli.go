@@ -58,7 +58,7 @@ embedded in this program (the default), at any AWS-compatible URL, or on AWS.`,
   miniforge down`,
 		SilenceUsage: true, SilenceErrors: true,
 	},
-		a.upCommand(), a.downCommand(), a.statusCommand(), a.packageCommand(),
+		a.upCommand(), a.downCommand(), a.statusCommand(), a.packageCommand(), a.deployCommand(),
 		a.orderCommand(), a.executionsCommand(), a.stockCommand(), a.dlqCommand(),
 		a.verifyCommand(), a.cloudCommand(), a.versionCommand(),
 	)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"miniforge/internal/artifact"
+	"miniforge/internal/delivery"
 	"miniforge/internal/graph"
 	"miniforge/internal/stack"
 	"miniforge/internal/target"
@@ -85,6 +86,7 @@ var known = []struct {
 	{local.ErrDamaged, exitEndpoint, ""},
 	{local.ErrRunning, exitFailed, ""},
 	{stack.ErrNoEndpoint, exitFailed, "run: miniforge up"},
+	{delivery.ErrNoPipeline, exitFailed, "run: miniforge up"},
 	{artifact.ErrNoSource, exitFailed, "name the checkout by --source"},
 	{graph.ErrForeign, exitFailed, "choose another --name, or remove what is in the way yourself"},
 	{graph.ErrReplace, exitFailed, "repeat with --replace, if what the resource holds may be lost"},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,9 +12,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"miniforge/internal/artifact"
+	"miniforge/internal/delivery"
 	"miniforge/internal/drive"
 	"miniforge/internal/graph"
 	"miniforge/internal/order"
+	"miniforge/internal/resource"
 	"miniforge/internal/stack"
 	"miniforge/internal/target"
 	"miniforge/internal/ui"
@@ -22,7 +25,11 @@ import (
 type upOptions struct {
 	plan, wait, replace bool
 	source              string
+	without             []string
 }
+
+// withoutPipeline is the only part of the stack that may be left out.
+const withoutPipeline = "pipeline"
 
 func (a *app) upCommand() *cobra.Command {
 	var o upOptions
@@ -33,13 +40,21 @@ func (a *app) upCommand() *cobra.Command {
 their dependencies and in parallel where that allows. What already is as declared is
 left alone: a second run changes nothing. A run that was killed may be repeated.`,
 		Args: args(cobra.NoArgs),
-		RunE: a.result(func(ctx context.Context, _ []string) (Result, error) { return a.up(ctx, o) }),
 	}
+	c.RunE = a.result(func(ctx context.Context, _ []string) (Result, error) {
+		for _, part := range o.without {
+			if part != withoutPipeline {
+				return nil, usageError(c, fmt.Errorf("--without %q: only %q may be left out", ui.Clean(part), withoutPipeline))
+			}
+		}
+		return a.up(ctx, o)
+	})
 	f := c.Flags()
 	f.BoolVar(&o.plan, "plan", false, "say what would be changed, and change nothing")
 	f.BoolVar(&o.wait, "wait", false, "wait until the API answers with the function behind it")
 	f.BoolVar(&o.replace, "replace", false, "delete and recreate what cannot be changed in place; its data is lost")
 	f.StringVar(&o.source, "source", "", "checkout with the functions' sources (default: the one around the working directory)")
+	f.StringSliceVar(&o.without, "without", nil, "leave a part out: pipeline (what there is of it stays as it is)")
 	return c
 }
 
@@ -56,15 +71,9 @@ func (a *app) up(ctx context.Context, o upOptions) (Result, error) {
 		}
 		defer lock.Unlock() //nolint:errcheck // the process's end unlocks as well
 	}
-	packages, err := a.build(ctx, t, o.source)
+	so, err := a.builtStack(ctx, t, o)
 	if err != nil {
 		return nil, err
-	}
-	so := stack.Options{Names: a.names(t), Architecture: t.Architecture, Platform: t.GOOS, WithoutPipeline: true, Packages: map[string][]byte{}}
-	for _, p := range packages {
-		if so.Packages[p.Function], err = p.Bytes(); err != nil {
-			return nil, err
-		}
 	}
 	s, err := stack.New(t.Config, so)
 	if err != nil {
@@ -76,8 +85,67 @@ func (a *app) up(ctx context.Context, o upOptions) (Result, error) {
 	} else {
 		err = a.ensure(ctx, s, t, o, &r)
 	}
+	if so.WithoutPipeline && err == nil {
+		// Where nothing delivers, nothing can be found out: that is why it may be left out.
+		if last, lastErr := s.Delivery().Last(ctx); lastErr == nil {
+			r.Kept = keptPipeline(s, last)
+		}
+	}
 	r.Took = time.Since(began)
 	return r, err
+}
+
+func keptPipeline(s *stack.Stack, last *delivery.Execution) string {
+	text := "pipeline " + s.Pipeline() + " exists and was left as it is"
+	if last != nil {
+		text += "; its last execution: " + last.Status
+	}
+	return text
+}
+
+// builtStack declares the stack with the functions' code, and with the sources
+// that its pipeline is to build.
+func (a *app) builtStack(ctx context.Context, t *target.Target, o upOptions) (stack.Options, error) {
+	so := a.stackOptions(t)
+	so.WithoutPipeline = so.WithoutPipeline || len(o.without) > 0
+	source, err := a.source(o.source)
+	if err != nil {
+		return so, err
+	}
+	packages, err := a.build(ctx, t, source)
+	if err != nil {
+		return so, err
+	}
+	so.Packages = map[string][]byte{}
+	for _, p := range packages {
+		so.Toolchain = p.Toolchain
+		if so.Packages[p.Function], err = p.Bytes(); err != nil {
+			return so, err
+		}
+	}
+	if !so.WithoutPipeline {
+		so.Sources, err = filesOf(source)
+	}
+	return so, err
+}
+
+// filesOf is what the pipeline builds from.
+func filesOf(source string) ([]resource.File, error) {
+	sources, err := artifact.Sources(source)
+	if err != nil {
+		return nil, err
+	}
+	files := make([]resource.File, len(sources))
+	for i, s := range sources {
+		files[i] = resource.File(s)
+	}
+	return files, nil
+}
+
+// source is the checkout with the functions' sources: the one that was named,
+// by flag or environment, or the one around the working directory.
+func (a *app) source(given string) (string, error) {
+	return artifact.FindSource(cmp.Or(given, a.env.Getenv("MINIFORGE_SOURCE"), a.env.Dir))
 }
 
 // sameStack is what has to be added to other commands so that they find this
@@ -156,13 +224,7 @@ func (a *app) build(ctx context.Context, t *target.Target, source string) ([]art
 }
 
 func (a *app) buildInto(ctx context.Context, o artifact.Options) (_ []artifact.Package, err error) {
-	if o.Source == "" {
-		o.Source = a.env.Getenv("MINIFORGE_SOURCE")
-	}
-	if o.Source == "" {
-		o.Source = a.env.Dir
-	}
-	if o.Source, err = artifact.FindSource(o.Source); err != nil {
+	if o.Source, err = a.source(o.Source); err != nil {
 		return nil, err
 	}
 	p := a.show()
@@ -184,11 +246,13 @@ func (a *app) buildInto(ctx context.Context, o artifact.Options) (_ []artifact.P
 type upResult struct {
 	Stack string `json:"stack"`
 	Place
-	Plan   bool          `json:"plan"`
-	Steps  []graph.Step  `json:"steps"`
-	Seeded int           `json:"seeded"`
-	API    string        `json:"api,omitempty"`
-	Took   time.Duration `json:"took_ns"`
+	Plan   bool         `json:"plan"`
+	Steps  []graph.Step `json:"steps"`
+	Seeded int          `json:"seeded"`
+	API    string       `json:"api,omitempty"`
+	// Kept tells of a pipeline that was left out, and exists.
+	Kept string        `json:"kept,omitempty"`
+	Took time.Duration `json:"took_ns"`
 
 	flags string // that lead other commands to the same stack
 }
@@ -201,6 +265,9 @@ func (r upResult) Text(p *ui.Page) {
 		return
 	}
 	p.Line(p.Bold("Stack "+r.Stack+":"), counts(r.Steps, past), p.Dim("in "+ui.Duration(r.Took)))
+	if r.Kept != "" {
+		p.Line(p.Warn("note:"), r.Kept)
+	}
 	if r.API == "" {
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	buildtypes "github.com/aws/aws-sdk-go-v2/service/codebuild/types"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"miniforge/internal/delivery"
 	"miniforge/internal/graph"
 	"miniforge/internal/resource"
 )
@@ -132,6 +133,11 @@ func (s *Stack) DeliveryIDs() (map[string]bool, error) {
 		delete(ids, r.ID())
 	}
 	return ids, nil
+}
+
+// Delivery is the stack's pipeline as something that runs.
+func (s *Stack) Delivery() *delivery.Pipeline {
+	return &delivery.Pipeline{CodePipeline: s.Clients.CodePipeline, CodeBuild: s.Clients.CodeBuild, Logs: s.Clients.Logs, Name: s.Pipeline()}
 }
 
 // Push makes the repository hold exactly Options.Sources. See
