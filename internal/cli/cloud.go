@@ -25,7 +25,7 @@ func (a *app) cloudCommand() *cobra.Command {
 interface only. What it acknowledged survives its process, and a crash of it.`,
 	},
 		a.cloudStartCommand(), a.cloudStopCommand(), a.cloudStatusCommand(),
-		a.cloudEnvCommand(), a.cloudLogsCommand(), a.cloudResetCommand(),
+		a.cloudEnvCommand(), a.cloudLogsCommand(), a.cloudResetCommand(), a.cloudFaultCommand(),
 	)
 }
 
@@ -33,6 +33,7 @@ type cloudStartOptions struct {
 	background, ephemeral, auto bool
 	port, readyFD               int
 	account, region             string
+	faults                      faultFlags
 }
 
 func (a *app) cloudStartCommand() *cobra.Command {
@@ -57,6 +58,7 @@ MINIFORGE_ROOT_SECRET_ACCESS_KEY set the root credentials.`,
 		return a.cloudStart(ctx, o)
 	})
 	f := c.Flags()
+	o.faults.register(f)
 	f.BoolVar(&o.background, "background", false, "return once the cloud answers")
 	f.BoolVar(&o.ephemeral, "ephemeral", false, "keep everything in memory")
 	f.IntVar(&o.port, "port", local.DefaultPort, "port on 127.0.0.1; 0 for any free one")
@@ -81,7 +83,12 @@ func (a *app) cloudStart(ctx context.Context, o cloudStartOptions) (Result, erro
 	if o.readyFD > 2 {
 		parent = local.NewAnnouncer(o.readyFD)
 	}
+	schedule, state, err := a.readFaults(folder, o.faults)
+	if err != nil {
+		return nil, errors.Join(err, parent.Announce(err))
+	}
 	err = folder.Serve(ctx, local.Options{
+		Faults: schedule, FaultState: state, Kill: a.killCloud(folder, o),
 		Port: o.port, Account: o.account, Region: o.region, Ephemeral: o.ephemeral, Auto: o.auto, Version: version(),
 		RootAccessKeyID:     a.env.Getenv("MINIFORGE_ROOT_ACCESS_KEY_ID"),
 		RootSecretAccessKey: a.env.Getenv("MINIFORGE_ROOT_SECRET_ACCESS_KEY"),
@@ -119,6 +126,13 @@ func (a *app) cloudStartBackground(ctx context.Context, folder local.Folder, o c
 	}
 	if o.region != "" {
 		command = append(command, "--region="+o.region)
+	}
+	if o.faults.file != "" {
+		// Read here too: what is wrong with it shows without a detour.
+		if _, _, err := a.readFaults(folder, o.faults); err != nil {
+			return nil, err
+		}
+		command = append(command, "--fault="+a.path(o.faults.file), fmt.Sprintf("--seed=%d", o.faults.seed))
 	}
 	s, err := folder.Start(ctx, command)
 	if err != nil {

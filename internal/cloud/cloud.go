@@ -20,6 +20,7 @@ import (
 
 	"miniforge/internal/cloud/apigw"
 	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/fault"
 	"miniforge/internal/cloud/iam"
 	"miniforge/internal/cloud/lambda"
 	"miniforge/internal/cloud/store"
@@ -44,6 +45,14 @@ type Options struct {
 	Endpoint string
 	Version  string // told by the health check
 	Logger   *slog.Logger
+
+	// Faults are injected from the start. FaultState, if there is any, is what
+	// Kill was given, and goes before.
+	Faults     fault.Schedule
+	FaultState []byte
+	// Kill ends the process at once and starts it again, with the state as
+	// FaultState. nil: there are no faults of that kind.
+	Kill func(state []byte)
 }
 
 // A Cloud is a running cloud.
@@ -59,7 +68,8 @@ type Cloud struct {
 	sts  *sts.Service   // knows sessions
 
 	functions *lambda.Service // serves functions' code
-	temp      string          // to be removed by Close
+	faults    *fault.Engine
+	temp      string // to be removed by Close
 
 	stop       context.CancelFunc
 	background *errgroup.Group
@@ -150,8 +160,10 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err := json.NewEncoder(w).Encode(health{"ok", c.opts.Version, os.Getpid()}); err != nil {
 			c.log.Debug("health check was not answered", "error", err)
 		}
+	case r.URL.Path == FaultPath:
+		c.faultAdmin().ServeHTTP(w, r)
 	case strings.HasPrefix(r.URL.Path, apigw.BasePath):
-		c.apis.ServeHTTP(w, r)
+		c.faults.HTTP(route, c.apis).ServeHTTP(w, r)
 	case strings.HasPrefix(r.URL.Path, lambda.CodePath):
 		c.functions.ServeCode(w, r)
 	default:

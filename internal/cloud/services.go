@@ -16,6 +16,7 @@ import (
 	"miniforge/internal/cloud/iam"
 	"miniforge/internal/cloud/kms"
 	"miniforge/internal/cloud/lambda"
+	"miniforge/internal/cloud/lambda/sandbox"
 	"miniforge/internal/cloud/logs"
 	"miniforge/internal/cloud/s3"
 	"miniforge/internal/cloud/sfn"
@@ -32,6 +33,9 @@ import (
 func (c *Cloud) compose(master []byte) error {
 	c.mux = wire.NewMux(wire.Options{Account: c.Account, Log: c.log, Authenticate: c.authenticate})
 	q := event.NewQueue(c.db, c.log)
+	if err := c.makeFaults(q); err != nil {
+		return err
+	}
 	signals := &event.Signals{}
 	db, log, account := c.db, c.log, c.Account
 
@@ -44,7 +48,7 @@ func (c *Cloud) compose(master []byte) error {
 	queues := sqs.New(sqs.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	topics := sns.New(sns.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
 	buses := events.New(events.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
-	c.functions = lambda.New(lambda.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("functions"), Endpoint: c.Endpoint})
+	c.functions = lambda.New(lambda.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("functions"), Endpoint: c.Endpoint, Launcher: faultyLauncher{sandbox.NewProcesses(log), c.faults}})
 	machines := sfn.New(sfn.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account})
 
@@ -68,6 +72,7 @@ func (c *Cloud) compose(master []byte) error {
 			return resourceTags(ctx, tagged, arn)
 		},
 	}))
+	c.mux.Use(c.faults.Intercept)
 	c.start(q, c.apis.Run, c.functions.Run)
 	return nil
 }

@@ -33,8 +33,9 @@ type Task struct {
 
 // A Result says what becomes of a task after a try.
 type Result struct {
-	retry bool
-	after time.Duration
+	retry     bool
+	after     time.Duration
+	uncounted bool
 }
 
 // Done ends a task.
@@ -42,6 +43,10 @@ func Done() Result { return Result{} }
 
 // Retry has the task tried again after d, with one more attempt counted.
 func Retry(d time.Duration) Result { return Result{retry: true, after: d} }
+
+// Again has the task done again after d as if this try had never ended, which
+// is what a crash looks like to it.
+func Again(d time.Duration) Result { return Result{retry: true, after: d, uncounted: true} }
 
 // A Handler does a task of its kind. It runs at least once for each task: it
 // must be safe to repeat, or end the task inside its own transaction with

@@ -29,6 +29,8 @@ type Queue struct {
 	db  store.DB
 	log *slog.Logger
 
+	decorate func(Handler) Handler // see Decorate
+
 	mu      sync.Mutex
 	kinds   map[string]*kind
 	entries map[string]*entry // by row key
@@ -74,6 +76,21 @@ func (q *Queue) Handle(name string, workers int, h Handler) {
 		panic("event: two handlers for " + name)
 	}
 	q.kinds[name] = &kind{name: name, handler: h, workers: workers, lanes: map[string]*lane{}}
+}
+
+// Decorate wraps the handlers of all kinds. It is called before Run.
+func (q *Queue) Decorate(d func(Handler) Handler) { q.decorate = d }
+
+// Jump has every task that waits come due earlier by d, or later where d is
+// negative: what a jump of the clock does to timers that are set. Tasks that
+// are sent afterwards, and all of them after a restart, are not affected.
+func (q *Queue) Jump(d time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range q.entries {
+		e.due = e.due.Add(-d) // all alike: the heaps stay in order
+	}
+	q.poke()
 }
 
 func rowKey(kind, id string) string { return kind + "\x00" + id }
@@ -269,7 +286,11 @@ func (q *Queue) do(ctx context.Context, k *kind, e *entry) {
 		}
 		return
 	}
-	result := k.handler(ctx, r.Task)
+	h := k.handler
+	if q.decorate != nil {
+		h = q.decorate(h)
+	}
+	result := h(ctx, r.Task)
 	if ctx.Err() != nil {
 		return // the next process does it again
 	}
@@ -293,7 +314,9 @@ func (q *Queue) end(ctx context.Context, e *entry, r row, result Result) error {
 		if !result.retry {
 			return q.Finish(tx, r.Kind, r.ID)
 		}
-		r.Attempts++
+		if !result.uncounted {
+			r.Attempts++
+		}
 		r.Due = time.Now().Add(result.after)
 		return q.Send(tx, r.Task)
 	})

@@ -184,3 +184,61 @@ func TestRolledBackSendDoesNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestAgainIsNoAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(store.Memory())
+		r.Handle("k", 1, func(_ context.Context, t Task) Result {
+			r.note(t)
+			if t.Attempts > 0 {
+				panic("an attempt was counted")
+			}
+			return Done()
+		})
+		first := true
+		r.Decorate(func(next Handler) Handler {
+			return func(ctx context.Context, t Task) Result {
+				if result := next(ctx, t); !first {
+					return result
+				}
+				first = false
+				return Again(time.Second)
+			}
+		})
+		defer r.runs(t)()
+		r.send(t, Task{Kind: "k", ID: "a"})
+		time.Sleep(time.Minute)
+		r.expect(t, "a@0s", "a@1s")
+	})
+}
+
+// TestEndedWithItsEffect: what a handler ended in its own transaction is not
+// done again, whatever comes after.
+func TestEndedWithItsEffect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(store.Memory())
+		r.Handle("k", 1, func(ctx context.Context, t Task) Result {
+			r.note(t)
+			_ = r.db.Update(ctx, func(tx *store.Tx) error { return r.Finish(tx, t.Kind, t.ID) })
+			return Again(0)
+		})
+		defer r.runs(t)()
+		r.send(t, Task{Kind: "k", ID: "a"})
+		time.Sleep(time.Minute)
+		r.expect(t, "a@0s")
+	})
+}
+
+func TestJump(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(store.Memory())
+		r.Handle("k", 1, func(_ context.Context, t Task) Result { r.note(t); return Done() })
+		defer r.runs(t)()
+		now := time.Now()
+		r.send(t, Task{Kind: "k", ID: "soon", Due: now.Add(time.Minute)}, Task{Kind: "k", ID: "late", Due: now.Add(time.Hour)})
+		r.Jump(10 * time.Minute)
+		r.send(t, Task{Kind: "k", ID: "new", Due: now.Add(time.Minute)})
+		time.Sleep(2 * time.Hour)
+		r.expect(t, "soon@0s", "new@1m0s", "late@50m0s")
+	})
+}

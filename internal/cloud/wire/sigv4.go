@@ -180,6 +180,17 @@ func (m *Mux) authenticate(r *http.Request, body []byte, api *API) (signed, erro
 	return signed{scope: s.scope, Principal: cred.Principal, body: plain}, nil
 }
 
+// Verify tells who signed a request that is for none of the APIs, with the
+// given service in its credential scope. Its errors are those of JSON APIs.
+func (m *Mux) Verify(r *http.Request, body []byte, service string) (authz.Principal, error) {
+	api := &API{Service: service, Protocol: JSON11, mux: m}
+	who, err := m.authenticate(r, body, api)
+	if err == nil && who.service != service {
+		err = Errorf("SignatureDoesNotMatch", "Credential should be scoped to correct service: '%s'.", service)
+	}
+	return who.Principal, err
+}
+
 func (s *signature) fresh(now time.Time) error {
 	now = now.UTC()
 	if s.presigned {

@@ -15,6 +15,7 @@ func open(ctx context.Context, f Folder, o Options, endpoint string) (*cloud.Clo
 	c, err := cloud.New(ctx, cloud.Options{
 		Dir: dir, Account: o.Account, Region: o.Region, Endpoint: endpoint, Version: o.Version, Logger: o.Logger,
 		RootAccessKeyID: o.RootAccessKeyID, RootSecretAccessKey: o.RootSecretAccessKey,
+		Faults: o.Faults, FaultState: o.FaultState, Kill: o.Kill,
 	})
 	if err != nil {
 		return nil, State{}, err

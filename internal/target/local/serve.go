@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"miniforge/internal/cloud/fault"
 )
 
 // Options say what cloud to serve.
@@ -25,6 +27,10 @@ type Options struct {
 	Auto                                 bool // see State
 	Version                              string
 	Logger                               *slog.Logger
+	// Faults, FaultState and Kill are those of cloud.Options.
+	Faults     fault.Schedule
+	FaultState []byte
+	Kill       func(state []byte)
 }
 
 // AnyPort as Options.Port asks for no port in particular.

@@ -1,0 +1,252 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"miniforge/internal/cloud/fault"
+	"miniforge/internal/target/local"
+	"miniforge/internal/ui"
+)
+
+// faultFlags are those of "cloud start" that are about faults.
+type faultFlags struct {
+	file, state string
+	seed        uint64
+}
+
+func (o *faultFlags) register(f *pflag.FlagSet) {
+	f.StringVar(&o.file, "fault", "", "inject the faults of this schedule (YAML or JSON; see docs/faults.md)")
+	f.Uint64Var(&o.seed, "seed", 0, "seed of the schedule, instead of the one in it")
+	f.StringVar(&o.state, "fault-state", "", "go on with the schedule that killed the cloud")
+	f.Lookup("fault-state").Hidden = true
+}
+
+// readFaults reads the schedule that a cloud is started with, or what is left
+// of the one that killed it.
+func (a *app) readFaults(folder local.Folder, o faultFlags) (s fault.Schedule, state []byte, err error) {
+	if o.state != "" {
+		state, err = os.ReadFile(o.state)
+		_ = os.Remove(o.state) // once: a later start begins anew
+		if err != nil {
+			return s, nil, fmt.Errorf("read fault state: %w", err)
+		}
+		return s, state, nil
+	}
+	if o.file == "" {
+		return s, nil, nil
+	}
+	s, err = a.schedule(o.file)
+	if o.seed != 0 {
+		s.Seed = o.seed
+	}
+	return s, nil, err
+}
+
+// killCloud returns how a fault of that kind ends this process: the program is
+// executed anew in its place. To everybody else that is kill -9 and a restart:
+// memory, connections and locks are gone without a word. The time of the
+// restart is the only difference, and keeps the cloud's process the same for
+// whoever supervises it.
+func (a *app) killCloud(folder local.Folder, o cloudStartOptions) func([]byte) {
+	return func(state []byte) {
+		file := filepath.Join(string(folder), "fault.state")
+		args := []string{"miniforge", "cloud", "start", "--timeout=0", "--quiet", "--fault-state=" + file}
+		if o.auto {
+			args = append(args, "--auto")
+		}
+		err := os.WriteFile(file, state, 0o600)
+		if err == nil {
+			err = syscall.Exec(a.env.Executable, args, os.Environ()) //nolint:gosec // this very program
+		}
+		panic(fmt.Sprintf("the cloud was to be killed and started again: %v", err))
+	}
+}
+
+// path is a file that the user named.
+func (a *app) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(a.env.Dir, name)
+}
+
+// schedule reads a schedule from a file, or from standard input for "-".
+func (a *app) schedule(name string) (fault.Schedule, error) {
+	var data []byte
+	var err error
+	if name == "-" {
+		data, err = io.ReadAll(a.env.Stdin)
+	} else {
+		data, err = os.ReadFile(a.path(name))
+	}
+	if err != nil {
+		return fault.Schedule{}, fmt.Errorf("read fault schedule: %w", err)
+	}
+	s, err := fault.Parse(data)
+	if err != nil {
+		return s, fail(exitUsage, "see docs/faults.md", fmt.Errorf("%s: %w", ui.Clean(name), err))
+	}
+	return s, nil
+}
+
+func (a *app) cloudFaultCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "fault",
+		Short: "Make the running cloud fail on purpose",
+		Long: `Faults live as long as the cloud's process. A cloud that is started again has none,
+unless it is started with --fault; only a fault that kills the cloud itself survives that.`,
+	}, a.faultAddCommand(), a.faultListCommand(), a.faultClearCommand())
+}
+
+func (a *app) faultAddCommand() *cobra.Command {
+	var r fault.Rule
+	var seed uint64
+	c := &cobra.Command{
+		Use:   "add [FILE | --kind KIND]",
+		Short: "Add the rules of a schedule, or one rule by flags",
+		Example: `  miniforge cloud fault add schedule.yaml
+  miniforge cloud fault add --kind throttle --service dynamodb --operation UpdateItem --count 3
+  miniforge cloud fault add --kind crash --point after --resource '*payment-processor*' --probability 0.2`,
+		Args: args(cobra.MaximumNArgs(1)),
+	}
+	c.RunE = a.result(func(ctx context.Context, names []string) (Result, error) {
+		s := fault.Schedule{Rules: []fault.Rule{r}}
+		switch {
+		case (len(names) == 1) == (r.Kind != ""):
+			return nil, usageError(c, errors.New("name a file, or the kind of one rule"))
+		case len(names) == 1:
+			var err error
+			if s, err = a.schedule(names[0]); err != nil {
+				return nil, err
+			}
+		}
+		if seed != 0 {
+			s.Seed = seed
+		}
+		return a.faults(ctx, func(l local.State) (fault.Status, error) { return l.AddFaults(ctx, s) })
+	})
+	registerRule(c.Flags(), &r)
+	c.Flags().Uint64Var(&seed, "seed", 0, "seed of the random choices")
+	return c
+}
+
+// registerRule adds a flag for each field of a rule.
+func registerRule(f *pflag.FlagSet, r *fault.Rule) {
+	var kinds []string
+	for _, k := range fault.Kinds() {
+		kinds = append(kinds, string(k))
+	}
+	f.StringVar((*string)(&r.Kind), "kind", "", "what happens: "+strings.Join(kinds, ", "))
+	f.StringVar(&r.Name, "rule", "", "name of the rule")
+	f.StringVar(&r.Service, "service", "", "of this service (pattern)")
+	f.StringVar(&r.Operation, "operation", "", "of this operation (pattern)")
+	f.StringVar(&r.Principal, "principal", "", "by this caller (pattern)")
+	f.StringVar(&r.Resource, "resource", "", "on this ARN (pattern)")
+	f.StringVar((*string)(&r.Point), "point", "", "before or after the side effect")
+	f.DurationVar((*time.Duration)(&r.From), "from", 0, "begin so much later")
+	f.DurationVar((*time.Duration)(&r.For), "for", 0, "end after that time")
+	f.IntVar(&r.Skip, "skip", 0, "leave the first so many alone")
+	f.IntVar(&r.Count, "count", 0, "at most so many times")
+	f.Float64Var(&r.Probability, "probability", 0, "how likely each time, from 0 to 1 (default always)")
+	f.DurationVar((*time.Duration)(&r.Delay), "delay", 0, "how long (slow, delay, timeout), how far (clock)")
+	f.StringVar(&r.Code, "code", "", "error code, instead of the service's own")
+	f.StringVar(&r.Message, "message", "", "error message, instead of the service's own")
+}
+
+func (a *app) faultListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the rules in force, and how often each has struck",
+		Args:  args(cobra.NoArgs),
+		RunE: a.result(func(ctx context.Context, _ []string) (Result, error) {
+			return a.faults(ctx, func(l local.State) (fault.Status, error) { return l.Faults(ctx) })
+		}),
+	}
+}
+
+func (a *app) faultClearCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "clear [RULE]",
+		Short: "Take all rules away, or one, and tell what they did",
+		Args:  args(cobra.MaximumNArgs(1)),
+		RunE: a.result(func(ctx context.Context, names []string) (Result, error) {
+			name := ""
+			if len(names) == 1 {
+				name = names[0]
+			}
+			return a.faults(ctx, func(l local.State) (fault.Status, error) { return l.ClearFaults(ctx, name) })
+		}),
+	}
+}
+
+// faults does something with the faults of the running cloud.
+func (a *app) faults(ctx context.Context, do func(local.State) (fault.Status, error)) (Result, error) {
+	folder, err := a.folder()
+	if err != nil {
+		return nil, err
+	}
+	s, err := folder.Running(ctx)
+	if err != nil {
+		return nil, err
+	}
+	status, err := do(s)
+	if err != nil {
+		return nil, err
+	}
+	return faultResult{status}, nil
+}
+
+type faultResult struct{ fault.Status }
+
+// Text implements Result.
+func (r faultResult) Text(p *ui.Page) {
+	if len(r.Rules) == 0 {
+		p.Line(p.Dim("○"), "No faults are injected.")
+	}
+	for _, rule := range r.Rules {
+		p.Line(p.Bold(rule.Name), fmt.Sprintf(" struck %d of %d", rule.Injected, rule.Asked), p.Dim(" "+describe(rule.Rule)))
+	}
+	var kinds []string
+	for k, n := range r.Injected {
+		kinds = append(kinds, fmt.Sprintf("%s %d", k, n))
+	}
+	slices.Sort(kinds)
+	if len(kinds) > 0 {
+		p.Line(p.Dim(fmt.Sprintf("seed %d; injected: %s", r.Seed, strings.Join(kinds, ", "))))
+	}
+}
+
+// describe tells a rule's conditions in the words of its flags.
+func describe(r fault.Rule) string {
+	parts := []string{string(r.Kind)}
+	add := func(name, value string) {
+		if value != "" && value != "0s" && value != "0" {
+			parts = append(parts, name+" "+ui.Clean(value))
+		}
+	}
+	add("service", r.Service)
+	add("operation", r.Operation)
+	add("principal", r.Principal)
+	add("resource", r.Resource)
+	add("point", string(r.Point))
+	add("from", time.Duration(r.From).String())
+	add("for", time.Duration(r.For).String())
+	add("skip", fmt.Sprint(r.Skip))
+	add("count", fmt.Sprint(r.Count))
+	add("probability", fmt.Sprint(r.Probability))
+	add("delay", time.Duration(r.Delay).String())
+	add("code", r.Code)
+	return strings.Join(parts, ", ")
+}
