@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 
@@ -34,6 +35,10 @@ type statement struct {
 	Condition map[string]map[string]string `json:"Condition"`
 }
 
+// allowing lets one group at a time into the policy: everybody who adds to it
+// in this process comes here, reads it whole and writes it whole.
+var allowing sync.Mutex
+
 // Allow has log delivery write to the group with the given ARN, in the name of
 // as, who needs logs:DescribeResourcePolicies and logs:PutResourcePolicy.
 // Groups that are allowed already change nothing.
@@ -42,6 +47,8 @@ func Allow(ctx context.Context, c wire.Caller, as wire.As, group string) error {
 	if len(p) != 7 {
 		return fmt.Errorf("allow log delivery: %q is not the ARN of a log group", group)
 	}
+	allowing.Lock()
+	defer allowing.Unlock()
 	out, err := wire.Do[cloudwatchlogs.DescribeResourcePoliciesOutput](ctx, c, as, &cloudwatchlogs.DescribeResourcePoliciesInput{})
 	if err != nil {
 		return err
