@@ -2,34 +2,31 @@ package store
 
 import (
 	"context"
-	"iter"
-	"maps"
 	"sync"
 	"sync/atomic"
-
-	"github.com/tidwall/btree"
 )
 
 // memory is a DB that forgets when the process ends. A committed state is
-// never changed: each commit copies the tables it touches (copy on write), so
-// that readers need no lock.
+// never changed: each commit copies what it touches (copy on write), so that
+// readers need no lock.
 type memory struct {
 	mu     sync.Mutex // one update at a time
 	state  atomic.Pointer[memState]
 	closed atomic.Bool
 }
 
-type memState map[string]*btree.Map[string, []byte]
+// A memState is all rows there are.
+type memState struct{ rows *overlay }
 
 var (
 	_ DB     = (*memory)(nil)
-	_ reader = memState(nil)
+	_ reader = memState{}
 )
 
 // Memory makes an empty DB without a file.
 func Memory() DB {
 	m := &memory{}
-	m.state.Store(&memState{})
+	m.state.Store(&memState{newOverlay()})
 	return m
 }
 
@@ -64,23 +61,16 @@ func (m *memory) commit(now memState, own *overlay) {
 	if own.empty() {
 		return
 	}
-	next := maps.Clone(now)
-	for table, changes := range own.tables {
-		t := &btree.Map[string, []byte]{}
-		if old := next[table]; old != nil {
-			t = old.Copy()
+	next := now.rows.snapshot()
+	own.rows.Scan(func(name string, row []byte) bool {
+		if row == nil {
+			next.rows.Delete(name)
+		} else {
+			next.rows.Set(name, row)
 		}
-		changes.Scan(func(k string, row []byte) bool {
-			if row == nil {
-				t.Delete(k)
-			} else {
-				t.Set(k, row)
-			}
-			return true
-		})
-		next[table] = t
-	}
-	m.state.Store(&next)
+		return true
+	})
+	m.state.Store(&memState{next})
 }
 
 func (m *memory) Close() error {
@@ -89,17 +79,10 @@ func (m *memory) Close() error {
 }
 
 func (s memState) get(table, key string) ([]byte, bool, error) {
-	if t := s[table]; t != nil {
-		row, ok := t.Get(key)
-		return row, ok, nil
-	}
-	return nil, false, nil
+	row, ok := s.rows.row(table, key)
+	return row, ok, nil
 }
 
-func (s memState) scan(table, from, to string, down bool) iter.Seq2[pair, error] {
-	return func(yield func(pair, error) bool) {
-		if t := s[table]; t != nil {
-			scanMap(t, from, to, down, func(k string, row []byte) bool { return yield(pair{k, row}, nil) })
-		}
-	}
+func (s memState) cursor(table, from, to string, down bool) cursor {
+	return s.rows.cursor(table, from, to, down)
 }

@@ -220,9 +220,11 @@ func TestReopenKeepsRowsAndHidesThem(t *testing.T) {
 	if got := all(t, openFile(t, file), "", "", false); !slices.Equal(got, []string{"k"}) {
 		t.Errorf("after reopening: %v", got)
 	}
-	raw, err := os.ReadFile(file)
-	if err != nil || strings.Contains(string(raw), "plaintext-to-be-hidden") {
-		t.Errorf("the file holds the plaintext (%v)", err)
+	for _, f := range []string{file, file + ".wal0", file + ".wal1"} {
+		raw, err := os.ReadFile(f)
+		if err != nil || strings.Contains(string(raw), "plaintext-to-be-hidden") {
+			t.Errorf("%s holds the plaintext (%v)", f, err)
+		}
 	}
 }
 

@@ -1,0 +1,192 @@
+package store
+
+import (
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+)
+
+// ErrDamaged means that the store's files do not hold what was once written.
+var ErrDamaged = errors.New("store is damaged")
+
+// A wal is the write-ahead log: what is committed and not yet in the tree. A
+// commit is one write at the end of a file and one flush, where the tree would
+// need many of both.
+//
+// The log has two files, used in turn. While the tree takes in what one of
+// them holds, commits go to the other; then the first is written over from its
+// start, so that its blocks are there already and a flush moves data only.
+// Records carry a sequence number without gaps, which tells a file's records
+// from those of its earlier life.
+type wal struct {
+	seal  cipher.AEAD
+	files [2]*os.File
+	at    int    // the file in use
+	off   int64  // its end
+	seq   uint64 // of the last record
+}
+
+// A frame is a record's header: the length of what follows, its sequence
+// number, and a checksum of both.
+const frameSize = 4 + 8 + 4
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// A record is one commit as read from the log.
+type record struct {
+	seq    uint64
+	writes []byte
+}
+
+// openWAL opens or makes the log and returns what it holds after the given
+// sequence number, in order. What is torn at its end was never acknowledged.
+func openWAL(path string, seal cipher.AEAD, applied uint64) (*wal, []record, error) {
+	w := &wal{seal: seal, seq: applied}
+	var found [2][]record
+	for i := range w.files {
+		f, err := os.OpenFile(fmt.Sprintf("%s.wal%d", path, i), os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, nil, errors.Join(err, w.close())
+		}
+		w.files[i] = f
+		if found[i], err = readWAL(f, seal); err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("read %s: %w", f.Name(), err), w.close())
+		}
+	}
+	if before(found[1], found[0]) {
+		found[0], found[1] = found[1], found[0]
+	}
+	var out []record
+	for _, r := range append(found[0], found[1]...) {
+		if r.seq <= applied {
+			continue
+		}
+		if r.seq != w.seq+1 {
+			return nil, nil, errors.Join(fmt.Errorf("%w: its log goes on with %d after %d", ErrDamaged, r.seq, w.seq), w.close())
+		}
+		w.seq, out = r.seq, append(out, r)
+	}
+	return w, out, nil
+}
+
+func before(a, b []record) bool { return len(a) > 0 && len(b) > 0 && a[0].seq < b[0].seq }
+
+// readWAL reads the records of one file up to the first that is not whole. If
+// the one after that is, a flush was acknowledged that did not happen, or the
+// file was changed since.
+func readWAL(f *os.File, seal cipher.AEAD) (all []record, err error) {
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	for last := uint64(0); ; {
+		size, seq, ok := readFrame(b)
+		if !ok || last != 0 && seq != last+1 {
+			return all, nil
+		}
+		end := min(frameSize+size, len(b))
+		writes, err := openRecord(seal, seq, b[frameSize:end])
+		b = b[end:]
+		if err != nil {
+			if _, next, ok := readFrame(b); ok && next == seq+1 {
+				return nil, fmt.Errorf("%w: record %d cannot be opened", ErrDamaged, seq)
+			}
+			return all, nil
+		}
+		all, last = append(all, record{seq, writes}), seq
+	}
+}
+
+func readFrame(b []byte) (size int, seq uint64, ok bool) {
+	if len(b) < frameSize {
+		return 0, 0, false
+	}
+	size, seq = int(binary.BigEndian.Uint32(b)), binary.BigEndian.Uint64(b[4:])
+	return size, seq, crc32.Checksum(b[:12], castagnoli) == binary.BigEndian.Uint32(b[12:]) && seq != 0
+}
+
+func openRecord(seal cipher.AEAD, seq uint64, b []byte) ([]byte, error) {
+	n := seal.NonceSize()
+	if len(b) < n {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return seal.Open(nil, b[:n], b[n:], recordName(seq))
+}
+
+// recordName binds a record to its place in the log.
+func recordName(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte("wal\x00"), seq) }
+
+// append makes writes durable.
+func (w *wal) append(o *overlay) error {
+	w.seq++
+	plain := encodeWrites(o)
+	b := make([]byte, frameSize+w.seal.NonceSize(), frameSize+w.seal.NonceSize()+len(plain)+w.seal.Overhead())
+	nonce := b[frameSize:]
+	_, _ = rand.Read(nonce) // never fails: crypto/rand ends the process instead
+	b = w.seal.Seal(b, nonce, plain, recordName(w.seq))
+	binary.BigEndian.PutUint32(b, uint32(len(b)-frameSize))
+	binary.BigEndian.PutUint64(b[4:], w.seq)
+	binary.BigEndian.PutUint32(b[12:], crc32.Checksum(b[:12], castagnoli))
+	f := w.files[w.at]
+	if _, err := f.WriteAt(b, w.off); err != nil {
+		return err
+	}
+	w.off += int64(len(b))
+	return flush(f)
+}
+
+// turn goes on in the other file. All that it holds must be in the tree.
+func (w *wal) turn() { w.at, w.off = 1-w.at, 0 }
+
+func (w *wal) close() (err error) {
+	for _, f := range w.files {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
+	return err
+}
+
+// encodeWrites puts rows one after the other: length and name, then length
+// plus one and row; 0 stands for a deleted row.
+func encodeWrites(o *overlay) []byte {
+	b := make([]byte, 0, o.size+6*o.rows.Len())
+	o.rows.Scan(func(name string, row []byte) bool {
+		b = binary.AppendUvarint(b, uint64(len(name)))
+		b = append(b, name...)
+		if row == nil {
+			b = append(b, 0)
+		} else {
+			b = append(binary.AppendUvarint(b, uint64(len(row))+1), row...)
+		}
+		return true
+	})
+	return b
+}
+
+func decodeWrites(b []byte, o *overlay) error {
+	for len(b) > 0 {
+		n, used := binary.Uvarint(b)
+		if used <= 0 || n > uint64(len(b)-used) {
+			return ErrDamaged
+		}
+		key := string(b[used : used+int(n)])
+		b = b[used+int(n):]
+		if n, used = binary.Uvarint(b); used <= 0 || n > uint64(len(b)-used)+1 {
+			return ErrDamaged
+		}
+		b = b[used:]
+		var row []byte
+		if n > 0 {
+			row = append([]byte{}, b[:n-1]...)
+			b = b[n-1:]
+		}
+		o.set(key, row)
+	}
+	return nil
+}
