@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -12,6 +13,7 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/spf13/cobra"
 
+	"miniforge/internal/delivery"
 	"miniforge/internal/graph"
 	"miniforge/internal/order"
 	"miniforge/internal/stack"
@@ -42,6 +44,9 @@ func (a *app) status(ctx context.Context, exitCode bool) (Result, error) {
 		return nil, err
 	}
 	steps, inspectErr := g.Inspect(ctx, a.walk(g, looking))
+	if steps, err = r.withoutAbsentDelivery(s, steps); err != nil {
+		return nil, err
+	}
 	for _, step := range steps {
 		r.add(step)
 	}
@@ -76,7 +81,35 @@ func lively(ctx context.Context, s *stack.Stack, r *statusResult) error {
 	if stock, err := readStock(ctx, s); err == nil {
 		r.Stock = stock
 	}
+	if last, err := s.Delivery().Last(ctx); err == nil && len(r.Without) == 0 {
+		r.Delivery = last
+	}
 	return ctx.Err()
+}
+
+// withoutAbsentDelivery leaves the pipeline's resources out if none of them is
+// there, in a stack that is: then it was made without, and lacks nothing.
+func (r *statusResult) withoutAbsentDelivery(s *stack.Stack, steps []graph.Step) ([]graph.Step, error) {
+	ids, err := s.DeliveryIDs()
+	if err != nil {
+		return nil, err
+	}
+	rest, present := make([]graph.Step, 0, len(steps)), false
+	for _, step := range steps {
+		exists := step.Action != graph.Create || step.Err != nil
+		switch {
+		case !ids[step.ID]:
+			rest = append(rest, step)
+			present = present || exists
+		case exists:
+			return steps, nil
+		}
+	}
+	if !present || len(rest) == len(steps) {
+		return steps, nil
+	}
+	r.Without = []string{withoutPipeline}
+	return rest, nil
 }
 
 func depthOf(ctx context.Context, s *stack.Stack, queue string) (queueDepth, error) {
@@ -100,16 +133,20 @@ func depthOf(ctx context.Context, s *stack.Stack, queue string) (queueDepth, err
 type statusResult struct {
 	Stack string `json:"stack"`
 	Place
-	API       string                `json:"api,omitempty"`
-	Present   int                   `json:"present"`
-	Absent    int                   `json:"absent"`
-	Drifted   int                   `json:"drifted"`
-	Foreign   int                   `json:"foreign"`
-	Unknown   int                   `json:"unknown"`
-	Resources []resourceStatus      `json:"resources"`
-	Aliases   map[string]string     `json:"aliases"` // function -> version
-	Queues    map[string]queueDepth `json:"queues"`
-	Stock     []order.Stock         `json:"stock"`
+	API       string           `json:"api,omitempty"`
+	Present   int              `json:"present"`
+	Absent    int              `json:"absent"`
+	Drifted   int              `json:"drifted"`
+	Foreign   int              `json:"foreign"`
+	Unknown   int              `json:"unknown"`
+	Resources []resourceStatus `json:"resources"`
+	// Without names the parts that up left out.
+	Without []string          `json:"without,omitempty"`
+	Aliases map[string]string `json:"aliases"` // function -> version
+	// Delivery is the pipeline's last execution.
+	Delivery *delivery.Execution   `json:"delivery,omitempty"`
+	Queues   map[string]queueDepth `json:"queues"`
+	Stock    []order.Stock         `json:"stock"`
 }
 
 type resourceStatus struct {
@@ -164,8 +201,14 @@ func (r statusResult) Text(p *ui.Page) {
 		p.Line()
 	}
 	p.Line(p.Bold("Stack "+r.Stack+":"), fmt.Sprintf("%d present, %d absent, %d drifted", r.Present, r.Absent, r.Drifted), p.Dim("("+r.Account+", "+r.Region+", "+r.Endpoint+")"))
+	if len(r.Without) > 0 {
+		p.Line(p.Dim("made without its pipeline; miniforge up adds it"))
+	}
 	if r.API != "" {
 		p.Line("API:", r.API)
+	}
+	if d := r.Delivery; d != nil {
+		p.Line("Last delivery:", deliveryText(p, d), "commit", shortCommit(d.Commit), p.Dim(d.Began.Local().Format(time.DateTime)))
 	}
 	rows = rows[:0]
 	for _, f := range stack.FunctionNames() {
@@ -185,6 +228,16 @@ func (r statusResult) Text(p *ui.Page) {
 		p.Line()
 		printStock(p, r.Stock)
 	}
+}
+
+func deliveryText(p *ui.Page, d *delivery.Execution) string {
+	switch {
+	case d.Succeeded():
+		return p.Good(d.Status)
+	case d.Running():
+		return p.Warn(d.Status)
+	}
+	return p.Bad(d.Status)
 }
 
 func stateText(p *ui.Page, state string) string {
