@@ -125,8 +125,7 @@ func (j *judge) progress(o Order) {
 	for i, change := range o.Timeline {
 		path[i] = string(change.Status)
 		if i > 0 {
-			before := o.Timeline[i-1]
-			legal = legal && before.Status.CanBecome(change.Status) && !change.At.Before(before.At.Time)
+			legal = legal && change.follows(o.Timeline[i-1])
 		}
 	}
 	if !legal {

@@ -7,6 +7,7 @@ package order
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -75,6 +76,17 @@ type Change struct {
 	Status State  `json:"status"`
 	At     Time   `json:"at"`
 	Detail string `json:"detail,omitempty"`
+}
+
+// Redriven begins the detail of the change by which an order that had failed
+// was put back to Submitted, to be fulfilled anew.
+const Redriven = "redriven"
+
+// follows reports whether c may come after before in a timeline: as the next
+// state, or because the order was redriven.
+func (c Change) follows(before Change) bool {
+	again := c.Status == Submitted && before.Status != Confirmed && strings.HasPrefix(c.Detail, Redriven)
+	return (before.Status.CanBecome(c.Status) || again) && !c.At.Before(before.At.Time)
 }
 
 // Charge is a charge recorded by the payment gateway.

@@ -121,6 +121,14 @@ func stockAfter(orders ...order.Order) []order.Stock {
 	return []order.Stock{s}
 }
 
+// redriven is a timeline with an earlier run before it, which ended in a state.
+func redriven(last []order.Change, end order.State, detail string) []order.Change {
+	earlier := order.At(last[0].At.Add(-time.Hour))
+	last = slices.Clone(last)
+	last[0].Detail = detail
+	return append([]order.Change{{Status: order.Submitted, At: earlier}, {Status: order.Reserved, At: earlier}, {Status: end, At: earlier}}, last...)
+}
+
 func TestViolations(t *testing.T) {
 	now := order.At(noon)
 	cases := []struct {
@@ -139,6 +147,9 @@ func TestViolations(t *testing.T) {
 		{"two ends", func(c, _ *order.Order, _ *order.Stock) {
 			c.Timeline = append(c.Timeline, order.Change{Status: order.Failed, At: now}, order.Change{Status: order.Confirmed, At: now})
 		}, []order.Invariant{order.OneTerminal}},
+		{"redriven", func(c, _ *order.Order, _ *order.Stock) { c.Timeline = redriven(c.Timeline, order.Failed, "redriven after INTERNAL") }, nil},
+		{"submitted again without being redriven", func(c, _ *order.Order, _ *order.Stock) { c.Timeline = redriven(c.Timeline, order.Failed, "") }, []order.Invariant{order.OneTerminal}},
+		{"redriven though confirmed", func(c, _ *order.Order, _ *order.Stock) { c.Timeline = redriven(c.Timeline, order.Confirmed, "redriven") }, []order.Invariant{order.OneTerminal}},
 		{"time runs backwards", func(c, _ *order.Order, _ *order.Stock) { c.Timeline[2].At = now }, []order.Invariant{order.OneTerminal}},
 		{"no timeline", func(c, _ *order.Order, _ *order.Stock) { c.Timeline = nil }, []order.Invariant{order.OneTerminal}},
 		{"confirmed, not charged", func(c, _ *order.Order, _ *order.Stock) { c.Charge = nil }, []order.Invariant{order.ChargedOnce}},
