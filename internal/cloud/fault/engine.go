@@ -70,7 +70,9 @@ type RuleStatus struct {
 
 // Status is what an engine does and did.
 type Status struct {
-	Seed     uint64       `json:"seed"`
+	Seed uint64 `json:"seed"`
+	// Kinds are the faults that this cloud can inject.
+	Kinds    []Kind       `json:"kinds"`
 	Rules    []RuleStatus `json:"rules"`
 	Injected map[Kind]int `json:"injected"` // also by rules that are gone
 	Log      []Injected   `json:"log"`      // the last ones
@@ -161,7 +163,7 @@ func (e *Engine) Status() Status {
 }
 
 func (e *Engine) status() Status {
-	s := Status{Seed: e.seed, Rules: []RuleStatus{}, Injected: map[Kind]int{}, Log: slices.Clone(e.log)}
+	s := Status{Seed: e.seed, Kinds: e.kinds(), Rules: []RuleStatus{}, Injected: map[Kind]int{}, Log: slices.Clone(e.log)}
 	for k, n := range e.past {
 		s.Injected[k] = n
 	}
@@ -172,6 +174,11 @@ func (e *Engine) status() Status {
 		}
 	}
 	return s
+}
+
+// kinds are those that the cloud can inject.
+func (e *Engine) kinds() []Kind {
+	return slices.DeleteFunc(Kinds(), func(k Kind) bool { return k == Kill && e.o.Kill == nil || k == Clock && e.o.Jump == nil })
 }
 
 // A subject is what faults may strike.

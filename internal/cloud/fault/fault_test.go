@@ -335,3 +335,31 @@ func TestAdmin(t *testing.T) {
 		}
 	}
 }
+
+func TestGenerate(t *testing.T) {
+	seen := map[fault.Kind]bool{}
+	for seed := range uint64(200) {
+		s := fault.Generate(seed, time.Minute)
+		if diff := cmp.Diff(s, fault.Generate(seed, time.Minute)); diff != "" {
+			t.Fatalf("seed %d makes two schedules:\n%s", seed, diff)
+		}
+		if err := fault.New(fault.Options{Kill: func([]byte) {}, Jump: func(time.Duration) {}}).Add(s); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+		for _, r := range s.Rules {
+			seen[r.Kind] = true
+			if end := time.Duration(r.From + r.For); end > time.Minute {
+				t.Errorf("seed %d: rule %s goes on until %v", seed, r.Name, end)
+			}
+			if r.Principal == "" && r.Service == "dynamodb" {
+				t.Errorf("seed %d: rule %s strikes whoever watches", seed, r.Name)
+			}
+		}
+		if only := s.Only([]fault.Kind{fault.Throttle}); len(only.Rules) == 0 || len(only.Rules) == len(s.Rules) {
+			t.Errorf("seed %d: %d of %d rules are throttles", seed, len(only.Rules), len(s.Rules))
+		}
+	}
+	if len(seen) != len(fault.Kinds()) {
+		t.Errorf("200 seeds use %v alone", seen)
+	}
+}
