@@ -40,7 +40,7 @@ func (b *Branch) Observe(ctx context.Context) (graph.Observation, error) {
 	var tip string
 	var owned bool
 	err := together(ctx, func(ctx context.Context) (err error) {
-		tip, err = b.Tip(ctx)
+		tip, err = b.tip(ctx)
 		return err
 	}, func(ctx context.Context) (err error) {
 		owned, err = b.Repository.owned(ctx)
@@ -56,11 +56,16 @@ func (b *Branch) Observe(ctx context.Context) (graph.Observation, error) {
 
 // Tip returns the id of the branch's last commit, or "" if there is none yet.
 func (b *Branch) Tip(ctx context.Context) (string, error) {
+	tip, err := b.tip(ctx)
+	return tip, failed("read branch", b.ID(), err)
+}
+
+func (b *Branch) tip(ctx context.Context) (string, error) {
 	out, err := b.CodeCommit.GetBranch(ctx, &codecommit.GetBranchInput{RepositoryName: &b.Repository.Name, BranchName: &b.Name})
 	if gone(err) {
 		return "", nil
 	} else if err != nil {
-		return "", fmt.Errorf("read branch %s: %w", b.ID(), err)
+		return "", err
 	}
 	return deref(out.Branch.CommitId), nil
 }
