@@ -16,8 +16,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"miniforge/internal/cloud/fault"
+	"miniforge/internal/target"
 	"miniforge/internal/target/local"
 	"miniforge/internal/ui"
+	"miniforge/internal/verify"
 )
 
 // faultFlags are those of "cloud start" that are about faults.
@@ -249,4 +251,53 @@ func describe(r fault.Rule) string {
 	add("delay", time.Duration(r.Delay).String())
 	add("code", r.Code)
 	return strings.Join(parts, ", ")
+}
+
+// faultsOf is what verification injects faults with; nil where the target has
+// no such thing.
+func faultsOf(t *target.Target) verify.Faults {
+	if t.Kind != target.Local {
+		return nil
+	}
+	return cloudFaults{t.Local}
+}
+
+type cloudFaults struct{ cloud local.State }
+
+// Begin implements verify.Faults.
+func (c cloudFaults) Begin(ctx context.Context, seed uint64, d time.Duration) error {
+	status, err := c.cloud.Faults(ctx)
+	if err != nil {
+		return err
+	}
+	if len(status.Rules) > 0 {
+		return fail(exitFailed, "run: miniforge cloud fault clear", fmt.Errorf("the cloud has %d fault rules already", len(status.Rules)))
+	}
+	_, err = c.cloud.AddFaults(ctx, fault.Generate(seed, d).Only(status.Kinds))
+	return err
+}
+
+// restartTime is how long a cloud that killed itself may be away.
+const restartTime = 15 * time.Second
+
+// End implements verify.Faults. The cloud may be on its way back from a fault
+// that killed it.
+func (c cloudFaults) End(ctx context.Context) (map[string]int, error) {
+	ctx, cancel := context.WithTimeout(ctx, restartTime)
+	defer cancel()
+	for {
+		status, err := c.cloud.ClearFaults(ctx, "")
+		if err == nil {
+			injected := map[string]int{}
+			for kind, n := range status.Injected {
+				injected[string(kind)] = n
+			}
+			return injected, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,8 @@ type verifyOptions struct {
 	patience    time.Duration
 	orders      int
 	clients     int
+	seed        uint64
+	duration    time.Duration
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -34,7 +37,9 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify [SUITE...]",
 		Short: "Prove that the system works: " + strings.Join(verify.Suites(), ", "),
 		Long: `Asks each resource for the properties it should have, sends orders of its own through the
-system, and holds what became of them to the rules. Exit code 5 means that a check failed.`,
+system, and holds what became of them to the rules. Exit code 5 means that a check failed.
+Without names, all suites run but resilience: that one makes the local cloud fail for a
+while, for everybody who uses it.`,
 		ValidArgs: verify.Suites(),
 	}
 	c.Args = func(c *cobra.Command, names []string) error {
@@ -64,6 +69,12 @@ system, and holds what became of them to the rules. Exit code 5 means that a che
 		if o.orders < 1 || o.clients < 1 {
 			return nil, usageError(c, fmt.Errorf("%d orders from %d clients: both must be positive", o.orders, o.clients))
 		}
+		if o.duration < time.Second {
+			return nil, usageError(c, fmt.Errorf("duration %s is less than a second", o.duration))
+		}
+		if !c.Flags().Changed("seed") {
+			o.seed = uint64(rand.Uint32()) //nolint:gosec // any will do; the report tells it
+		}
 		return a.verify(ctx, o, names)
 	})
 	f := c.Flags()
@@ -73,6 +84,8 @@ system, and holds what became of them to the rules. Exit code 5 means that a che
 	f.DurationVar(&o.patience, "patience", time.Minute, "how long to wait for what should happen by itself")
 	f.IntVar(&o.orders, "orders", 10, "concurrency: orders in all, a quarter in each situation, but ten at least if there are so many")
 	f.IntVar(&o.clients, "clients", 10, "concurrency: clients that place them at once")
+	f.Uint64Var(&o.seed, "seed", 0, "resilience: seed of the faults, to run them again (default random)")
+	f.DurationVar(&o.duration, "duration", 10*time.Second, "resilience: how long faults strike")
 	return c
 }
 
@@ -95,7 +108,8 @@ func (a *app) verify(ctx context.Context, o verifyOptions, names []string) (_ Re
 	if _, err := s.Endpoint(ctx); err != nil {
 		return nil, err
 	}
-	run := verify.New(s, verify.Options{HTTP: t.HTTP, Patience: o.patience, Orders: o.orders, Clients: o.clients})
+	vo := verify.Options{HTTP: t.HTTP, Patience: o.patience, Orders: o.orders, Clients: o.clients, Faults: faultsOf(t), Seed: o.seed, Duration: o.duration}
+	run := verify.New(s, vo)
 	suites, err := run.Suites(names...)
 	if err != nil {
 		return nil, err
@@ -121,7 +135,11 @@ func (a *app) verify(ctx context.Context, o verifyOptions, names []string) (_ Re
 		}
 	}
 	if !r.OK {
-		return r, fail(exitChecks, "", errors.New("verification failed: "+r.Summary()))
+		next := ""
+		if slices.ContainsFunc(results, func(x check.Result) bool { return x.Suite == "resilience" && !x.OK() }) {
+			next = "replay the faults: " + vo.Replay() + a.sameStack()
+		}
+		return r, fail(exitChecks, next, errors.New("verification failed: "+r.Summary()))
 	}
 	return r, nil
 }

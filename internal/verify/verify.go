@@ -31,10 +31,19 @@ type Options struct {
 	// Each of the suite's situations gets a quarter of the orders, but ten at
 	// least if there are so many in all.
 	Orders, Clients int
+	// Faults injects the faults of the resilience suite; nil where the target
+	// cannot. They strike for Duration (default 10 s), and follow from Seed.
+	Faults   Faults
+	Seed     uint64
+	Duration time.Duration
 }
 
 // Suites lists the names of all suites.
-func Suites() []string { return []string{"smoke", "integration", "concurrency"} }
+func Suites() []string { return append(Peaceful(), "resilience") }
+
+// Peaceful lists those that disturb nobody else: all but resilience, which
+// makes the whole target fail for a while.
+func Peaceful() []string { return []string{"smoke", "integration", "concurrency"} }
 
 // Run is one verification of one stack.
 type Run struct {
@@ -57,13 +66,16 @@ func New(s *stack.Stack, o Options) *Run {
 	if o.Clients <= 0 {
 		o.Clients = 10
 	}
+	if o.Duration <= 0 {
+		o.Duration = 10 * time.Second
+	}
 	return &Run{stack: s, o: o, lab: newLab(s, o)}
 }
 
-// Suites returns the suites of these names, all of them if none is named.
+// Suites returns the suites of these names, the peaceful ones if none is named.
 func (r *Run) Suites(names ...string) ([]check.Suite, error) {
 	if len(names) == 0 {
-		names = Suites()
+		names = Peaceful()
 	}
 	var suites []check.Suite
 	for _, name := range names {
@@ -74,6 +86,8 @@ func (r *Run) Suites(names ...string) ([]check.Suite, error) {
 			suites = append(suites, r.integration())
 		case "concurrency":
 			suites = append(suites, r.concurrency())
+		case "resilience":
+			suites = append(suites, r.resilience())
 		default:
 			return nil, fmt.Errorf("verify: no suite %q; there are %s", name, strings.Join(Suites(), ", "))
 		}
