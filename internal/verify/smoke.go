@@ -23,29 +23,54 @@ func (r *Run) resources() []check.Check {
 	if err != nil {
 		return []check.Check{{ID: "resource", Title: "The stack is well declared", Run: func(context.Context, *check.T) error { return err }}}
 	}
-	look := once(func(ctx context.Context) (map[string]graph.Step, error) {
+	look := once(func(ctx context.Context) (found, error) {
 		// An error is the sum of those of the steps, which are claimed singly.
 		steps, _ := g.Inspect(ctx, graph.Options{})
-		byID := make(map[string]graph.Step, len(steps))
+		f := found{steps: make(map[string]graph.Step, len(steps))}
 		for _, s := range steps {
-			byID[s.ID] = s
+			f.steps[s.ID] = s
 		}
-		return byID, nil
+		var err error
+		f.leftOut, err = r.leftOut(f.steps)
+		return f, err
 	})
 	var checks []check.Check
 	for _, res := range g.Resources() {
 		checks = append(checks, check.Check{
 			ID: "resource." + res.ID(), Title: res.ID() + " exists as declared",
 			Run: func(ctx context.Context, t *check.T) error {
-				steps, err := look(ctx)
-				if err != nil {
+				f, err := look(ctx)
+				switch {
+				case err != nil:
 					return err
+				case f.leftOut[res.ID()]:
+					return fmt.Errorf("%w: the stack was made without its pipeline", check.ErrSkip)
 				}
-				return claimStep(t, steps[res.ID()])
+				return claimStep(t, f.steps[res.ID()])
 			},
 		})
 	}
 	return checks
+}
+
+// found is what a look at all resources found.
+type found struct {
+	steps   map[string]graph.Step
+	leftOut map[string]bool // resources of a part that up left out
+}
+
+// leftOut is the pipeline, if nothing of it is there: then it was left out.
+func (r *Run) leftOut(steps map[string]graph.Step) (map[string]bool, error) {
+	ids, err := r.stack.DeliveryIDs()
+	if err != nil {
+		return nil, err
+	}
+	for id := range ids {
+		if s := steps[id]; s.Action != graph.Create || s.Err != nil {
+			return nil, nil
+		}
+	}
+	return ids, nil
 }
 
 func claimStep(t *check.T, s graph.Step) error {

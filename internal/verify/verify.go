@@ -8,6 +8,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -39,10 +40,11 @@ type Options struct {
 }
 
 // Suites lists the names of all suites.
-func Suites() []string { return append(Peaceful(), "resilience") }
+func Suites() []string { return append(Peaceful(), "pipeline", "resilience") }
 
-// Peaceful lists those that disturb nobody else: all but resilience, which
-// makes the whole target fail for a while.
+// Peaceful lists those that disturb nobody else: all but pipeline, which
+// delivers functions of its own for a while, and resilience, which makes the
+// whole target fail.
 func Peaceful() []string { return []string{"smoke", "integration", "concurrency"} }
 
 // Run is one verification of one stack.
@@ -50,6 +52,8 @@ type Run struct {
 	stack *stack.Stack
 	o     Options
 	lab   *lab
+
+	courier *courier
 }
 
 // New prepares a verification; it calls nothing.
@@ -69,7 +73,8 @@ func New(s *stack.Stack, o Options) *Run {
 	if o.Duration <= 0 {
 		o.Duration = 10 * time.Second
 	}
-	return &Run{stack: s, o: o, lab: newLab(s, o)}
+	l := newLab(s, o)
+	return &Run{stack: s, o: o, lab: l, courier: &courier{lab: l, stack: s}}
 }
 
 // Suites returns the suites of these names, the peaceful ones if none is named.
@@ -86,6 +91,8 @@ func (r *Run) Suites(names ...string) ([]check.Suite, error) {
 			suites = append(suites, r.integration())
 		case "concurrency":
 			suites = append(suites, r.concurrency())
+		case "pipeline":
+			suites = append(suites, r.pipeline())
 		case "resilience":
 			suites = append(suites, r.resilience())
 		default:
@@ -98,7 +105,10 @@ func (r *Run) Suites(names ...string) ([]check.Suite, error) {
 	return suites, nil
 }
 
-// Close removes the orders, the stock and the messages of this verification
-// and leaves all others as they were. Call it also after a run that was cut
-// short, with a context that is still alive.
-func (r *Run) Close(ctx context.Context) error { return r.lab.close(ctx) }
+// Close removes the orders, the stock and the messages of this verification,
+// puts back the sources of functions that it changed, and leaves all others as
+// they were. Call it also after a run that was cut short, with a context that
+// is still alive.
+func (r *Run) Close(ctx context.Context) error {
+	return errors.Join(r.courier.close(ctx), r.lab.close(ctx))
+}
