@@ -11,9 +11,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
-	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/go-cmp/cmp"
 
+	"miniforge/internal/dlq"
 	"miniforge/internal/graph"
 	"miniforge/internal/order"
 	"miniforge/internal/ui"
@@ -149,18 +149,31 @@ func TestExpected(t *testing.T) {
 	}
 }
 
-func TestDeadLetterOf(t *testing.T) {
-	attributes := map[string]string{"SentTimestamp": "1764000000123", "ApproximateReceiveCount": "3"}
-	ours := deadLetterOf(sqstypes.Message{
-		MessageId: aws.String("1"), Attributes: attributes,
-		Body: aws.String(`{"order_id":"ord_1","code":"PAYMENT_DECLINED","reason":"declined","execution_arn":"arn:x"}`),
-	})
-	if ours.OrderID != "ord_1" || ours.Code != "PAYMENT_DECLINED" || ours.ExecutionARN != "arn:x" || ours.Receives != 3 || ours.At.UnixMilli() != 1764000000123 {
-		t.Errorf("a letter of the workflow: %+v", ours)
+func TestDeadLettersText(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	letters := []dlq.Letter{
+		{MessageID: "1", Source: dlq.Workflow, OrderID: "ord_1", Code: "INTERNAL", Reason: "broken\x1b[2J", Where: "execution x", At: at},
+		{MessageID: "2", Source: dlq.Rule, OrderID: "ord_2", Code: "SDK_CLIENT_ERROR", Reason: "denied", Where: "rule r to t", Attempts: 25, At: at},
+		{MessageID: "3", Source: dlq.Unknown, Body: "who am I", At: at},
+		{MessageID: "4", Source: dlq.Workflow, OrderID: "ord_3", Code: "INTERNAL", At: at},
 	}
-	other := deadLetterOf(sqstypes.Message{MessageId: aws.String("2"), Attributes: attributes, Body: aws.String("{\"requestContext\":{}}")})
-	if got := text(dlqResult{Messages: []deadLetter{other}}); !strings.Contains(got, `{"requestContext":{}}`) {
-		t.Errorf("a letter of another kind shows its body: %q", got)
+	got := text(dlqResult{Total: 9, Messages: letters, Failures: failuresOf(letters)})
+	for _, want := range []string{"who am I", "25", `broken\x1b[2J`, "2 from workflow: INTERNAL", "1 from unknown: no code", "4 of about 9"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if got := text(dlqResult{}); !strings.Contains(got, "is empty") {
+		t.Errorf("nothing: %q", got)
+	}
+}
+
+func TestFailureCodes(t *testing.T) {
+	if codes, err := failureCodes([]string{"INTERNAL", "INSUFFICIENT_STOCK"}); err != nil || len(codes) != 2 {
+		t.Errorf("%v, %v", codes, err)
+	}
+	if _, err := failureCodes([]string{"OOPS"}); err == nil || !strings.Contains(err.Error(), "PAYMENT_DECLINED") {
+		t.Errorf("error = %v, want one that lists the codes", err)
 	}
 }
 

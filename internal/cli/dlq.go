@@ -1,19 +1,17 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/spf13/cobra"
 
+	"miniforge/internal/dlq"
 	"miniforge/internal/stack"
 	"miniforge/internal/target"
 	"miniforge/internal/ui"
@@ -23,7 +21,7 @@ func (a *app) dlqCommand() *cobra.Command {
 	var limit int
 	list := &cobra.Command{
 		Use:   "list",
-		Short: "List what failed and why; the messages stay",
+		Short: "List what failed, where, why and how often; the messages stay",
 		Args:  args(cobra.NoArgs),
 	}
 	list.RunE = a.result(func(ctx context.Context, _ []string) (Result, error) {
@@ -37,99 +35,80 @@ func (a *app) dlqCommand() *cobra.Command {
 		return listDeadLetters(ctx, s, limit)
 	})
 	list.Flags().IntVar(&limit, "limit", 100, "at most so many")
-	return group(&cobra.Command{Use: "dlq", Short: "Look into the dead-letter queue"}, list)
+	return group(&cobra.Command{Use: "dlq", Short: "See, run again or delete what is in the dead-letter queue"},
+		list, a.redriveCommand(), a.purgeCommand())
 }
 
-// peekTime is how long messages are hidden while they are listed. If this
-// process dies, they appear again after it.
-const peekTime = 30 * time.Second
+// peekTime is how long messages are hidden while they are listed, and
+// redriveTime while they are redriven. If this process dies, they appear again
+// after it.
+const (
+	peekTime    = 30 * time.Second
+	redriveTime = 10 * time.Minute
+)
 
-// listDeadLetters reads without consuming: SQS has no peek, so each message is
-// received, hidden for a while, and shown again at the end. The queue has no
-// redrive policy of its own, so receiving it often does it no harm.
-func listDeadLetters(ctx context.Context, s *stack.Stack, limit int) (_ Result, err error) {
-	url, err := s.Clients.SQS.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: aws.String(s.DeadLetters())})
-	if _, gone := errors.AsType[*types.QueueDoesNotExist](err); gone {
-		return nil, fail(exitFailed, "run: miniforge up", fmt.Errorf("list dead letters: there is no stack %s in account %s, region %s", s.Name, s.Account, s.Region))
-	} else if err != nil {
-		return nil, fmt.Errorf("list dead letters: %w", err)
-	}
-	var taken []types.Message
-	defer func() {
-		// Also after Ctrl-C: they should not stay hidden.
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), peekTime)
-		defer cancel()
-		err = errors.Join(err, putBack(back, s.Clients.SQS, *url.QueueUrl, taken))
-	}()
-	for len(taken) < limit {
-		got, err := s.Clients.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-			QueueUrl: url.QueueUrl, MaxNumberOfMessages: int32(min(10, limit-len(taken))), VisibilityTimeout: int32(peekTime.Seconds()),
-			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
-			// A second is enough for all of SQS's servers to be asked.
-			WaitTimeSeconds: 1,
-		})
-		if err != nil {
-			return nil, fmt.Errorf("list dead letters: %w", err)
+func listDeadLetters(ctx context.Context, s *stack.Stack, limit int) (Result, error) {
+	var r dlqResult
+	err := withDeadLetters(ctx, s, peekTime, func(q *dlq.Queue) (err error) {
+		if r.Messages, err = q.All(ctx, limit); err != nil {
+			return err
 		}
-		if len(got.Messages) == 0 {
-			break
-		}
-		taken = append(taken, got.Messages...)
+		r.Total, err = q.Depth(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	r := dlqResult{Messages: make([]deadLetter, len(taken))}
-	for i, m := range taken {
-		r.Messages[i] = deadLetterOf(m)
-	}
-	slices.SortFunc(r.Messages, func(a, b deadLetter) int { return b.At.Compare(a.At) })
+	// The count is approximate, and late on AWS.
+	r.Total = max(r.Total, len(r.Messages))
+	r.Failures = failuresOf(r.Messages)
 	return r, nil
 }
 
-func putBack(ctx context.Context, client *sqs.Client, url string, messages []types.Message) error {
-	for batch := range slices.Chunk(messages, 10) {
-		entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(batch))
-		for i, m := range batch {
-			entries[i] = types.ChangeMessageVisibilityBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: 0}
-		}
-		// An entry that fails comes back by itself when its time is over.
-		if _, err := client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &url, Entries: entries}); err != nil {
-			return fmt.Errorf("show dead letters again: %w", err)
-		}
+// withDeadLetters opens the queue, and shows again what was received from it
+// when f has ended, also after Ctrl-C.
+func withDeadLetters(ctx context.Context, s *stack.Stack, hidden time.Duration, f func(*dlq.Queue) error) (err error) {
+	q, err := dlq.Open(ctx, s.Clients.SQS, s.DeadLetters(), hidden)
+	if errors.Is(err, dlq.ErrNoQueue) {
+		return fail(exitFailed, "run: miniforge up", fmt.Errorf("read dead letters: there is no stack %s in account %s, region %s", s.Name, s.Account, s.Region))
+	} else if err != nil {
+		return err
 	}
-	return nil
+	defer func() {
+		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), peekTime)
+		defer cancel()
+		err = errors.Join(err, q.Close(back))
+	}()
+	return f(q)
 }
 
-// A deadLetter is a message of the queue. Those of the workflow name an order;
-// those of the event rule, the mapping and the subscription carry what could
-// not be delivered.
-type deadLetter struct {
-	MessageID    string    `json:"message_id"`
-	OrderID      string    `json:"order_id,omitempty"`
-	Code         string    `json:"code,omitempty"`
-	Reason       string    `json:"reason,omitempty"`
-	ExecutionARN string    `json:"execution_arn,omitempty"`
-	At           time.Time `json:"at"`
-	Receives     int       `json:"receives"`
-	Body         string    `json:"body"`
+// A failureCount tells how often the same went wrong.
+type failureCount struct {
+	Source dlq.Source `json:"source"`
+	Code   string     `json:"code,omitempty"`
+	Count  int        `json:"count"`
 }
 
-func deadLetterOf(m types.Message) deadLetter {
-	d := deadLetter{MessageID: aws.ToString(m.MessageId), Body: aws.ToString(m.Body)}
-	var body struct {
-		OrderID      string `json:"order_id"`
-		Code, Reason string
-		ExecutionARN string `json:"execution_arn"`
+func failuresOf(letters []dlq.Letter) []failureCount {
+	counts := []failureCount{}
+	for _, l := range letters {
+		i := slices.IndexFunc(counts, func(c failureCount) bool { return c.Source == l.Source && c.Code == l.Code })
+		if i < 0 {
+			i = len(counts)
+			counts = append(counts, failureCount{Source: l.Source, Code: l.Code})
+		}
+		counts[i].Count++
 	}
-	if json.Unmarshal([]byte(d.Body), &body) == nil { // else it is of another kind
-		d.OrderID, d.Code, d.Reason, d.ExecutionARN = body.OrderID, body.Code, body.Reason, body.ExecutionARN
-	}
-	sent, _ := strconv.ParseInt(m.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64)
-	d.At = time.UnixMilli(sent).UTC()
-	d.Receives, _ = strconv.Atoi(m.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
-	return d
+	slices.SortStableFunc(counts, func(a, b failureCount) int {
+		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Source, b.Source), cmp.Compare(a.Code, b.Code))
+	})
+	return counts
 }
 
 type dlqResult struct {
-	Messages []deadLetter `json:"messages"`
+	Total    int            `json:"total"` // in the queue, about
+	Failures []failureCount `json:"failures"`
+	Messages []dlq.Letter   `json:"messages"`
 }
 
 // Text implements Result.
@@ -141,10 +120,21 @@ func (r dlqResult) Text(p *ui.Page) {
 	rows := make([][]string, len(r.Messages))
 	for i, m := range r.Messages {
 		reason := m.Reason
-		if m.OrderID == "" {
-			reason = shorten(m.Body)
+		if m.Source == dlq.Unknown {
+			reason = m.Body
 		}
-		rows[i] = []string{m.At.Format(time.RFC3339), ui.Clean(m.OrderID), ui.Clean(m.Code), ui.Clean(reason)}
+		tries := ""
+		if m.Attempts > 0 {
+			tries = strconv.Itoa(m.Attempts)
+		}
+		rows[i] = []string{m.At.Format(time.RFC3339), string(m.Source), ui.Clean(m.OrderID), ui.Clean(m.Code), ui.Clean(shorten(reason)), ui.Clean(m.Where), tries}
 	}
-	p.Table([]string{"SENT", "ORDER", "CODE", "REASON"}, rows)
+	p.Table([]string{"SENT", "FROM", "ORDER", "CODE", "REASON", "WHERE", "TRIES"}, rows)
+	p.Line("")
+	for _, f := range r.Failures {
+		p.Line(fmt.Sprintf("%d from %s: %s", f.Count, f.Source, cmp.Or(ui.Clean(f.Code), "no code")))
+	}
+	if r.Total > len(r.Messages) {
+		p.Line(fmt.Sprintf("These are %d of about %d: see --limit.", len(r.Messages), r.Total))
+	}
 }

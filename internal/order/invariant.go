@@ -157,9 +157,7 @@ func (j *judge) announced(o Order) {
 	if o.Status == Failed && o.DeadLetteredAt == nil {
 		j.failf(Settled, o.ID, "failed without a dead-letter message")
 	}
-	if o.Status == Failed && (o.Failure == nil || !slices.Contains(failureCodes, o.Failure.Code)) {
+	if o.Status == Failed && (o.Failure == nil || !slices.Contains(FailureCodes(), o.Failure.Code)) {
 		j.failf(Settled, o.ID, "failed without a known reason")
 	}
 }
-
-var failureCodes = []FailureCode{InsufficientStock, UnknownSKU, PaymentDeclined, PaymentUnavailable, Internal}

@@ -115,6 +115,15 @@ const (
 	Internal           FailureCode = "INTERNAL"
 )
 
+// FailureCodes lists them all.
+func FailureCodes() []FailureCode {
+	return []FailureCode{InsufficientStock, UnknownSKU, PaymentDeclined, PaymentUnavailable, Internal}
+}
+
+// Transient reports whether the reason may have passed. The other reasons are
+// decisions, of the shop or of the customer's bank.
+func (c FailureCode) Transient() bool { return c == PaymentUnavailable || c == Internal }
+
 // Placed is the detail of the OrderPlaced event and the input of the workflow.
 type Placed struct {
 	ID        string   `json:"order_id"`

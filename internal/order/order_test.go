@@ -147,9 +147,13 @@ func TestViolations(t *testing.T) {
 		{"two ends", func(c, _ *order.Order, _ *order.Stock) {
 			c.Timeline = append(c.Timeline, order.Change{Status: order.Failed, At: now}, order.Change{Status: order.Confirmed, At: now})
 		}, []order.Invariant{order.OneTerminal}},
-		{"redriven", func(c, _ *order.Order, _ *order.Stock) { c.Timeline = redriven(c.Timeline, order.Failed, "redriven after INTERNAL") }, nil},
+		{"redriven", func(c, _ *order.Order, _ *order.Stock) {
+			c.Timeline = redriven(c.Timeline, order.Failed, "redriven after INTERNAL")
+		}, nil},
 		{"submitted again without being redriven", func(c, _ *order.Order, _ *order.Stock) { c.Timeline = redriven(c.Timeline, order.Failed, "") }, []order.Invariant{order.OneTerminal}},
-		{"redriven though confirmed", func(c, _ *order.Order, _ *order.Stock) { c.Timeline = redriven(c.Timeline, order.Confirmed, "redriven") }, []order.Invariant{order.OneTerminal}},
+		{"redriven though confirmed", func(c, _ *order.Order, _ *order.Stock) {
+			c.Timeline = redriven(c.Timeline, order.Confirmed, "redriven")
+		}, []order.Invariant{order.OneTerminal}},
 		{"time runs backwards", func(c, _ *order.Order, _ *order.Stock) { c.Timeline[2].At = now }, []order.Invariant{order.OneTerminal}},
 		{"no timeline", func(c, _ *order.Order, _ *order.Stock) { c.Timeline = nil }, []order.Invariant{order.OneTerminal}},
 		{"confirmed, not charged", func(c, _ *order.Order, _ *order.Stock) { c.Charge = nil }, []order.Invariant{order.ChargedOnce}},
