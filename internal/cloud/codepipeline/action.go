@@ -70,7 +70,7 @@ func failed(code, format string, args ...any) *failure {
 // and the service's own words. Faults of a service stay errors, to be tried again.
 func refused(what string, err error) error {
 	api, ok := errors.AsType[smithy.APIError](err)
-	if !ok || api.ErrorFault() == smithy.FaultServer {
+	if !ok || passing(api) {
 		return err
 	}
 	code, c := configuration, api.ErrorCode()
@@ -78,6 +78,12 @@ func refused(what string, err error) error {
 		code = permission
 	}
 	return failed(code, "%s: %s (Error Code: %s)", what, api.ErrorMessage(), c)
+}
+
+// passing tells errors that time alone may cure: faults, and too many requests.
+func passing(err smithy.APIError) bool {
+	c := err.ErrorCode()
+	return err.ErrorFault() == smithy.FaultServer || strings.Contains(c, "Throttl") || c == "TooManyRequestsException" || c == "SlowDown"
 }
 
 func sessionName(pipeline string) string { return cut(pipeline, 64) }
@@ -175,7 +181,7 @@ func (j *job) carryOut(ctx context.Context, p *provider) (*outcome, error) {
 func (j *job) assume(ctx context.Context) (err error) {
 	j.as, err = wire.AssumeRole(ctx, j.Caller, "codepipeline", j.arn(j.x.Region, j.x.Pipeline), j.run.Role, sessionName(j.x.Pipeline), j.x.Region)
 	api, ok := errors.AsType[smithy.APIError](err)
-	if ok && api.ErrorFault() != smithy.FaultServer {
+	if ok && !passing(api) {
 		return failed(permission, "The provided role cannot be assumed: '%s' (Error Code: %s)", api.ErrorMessage(), api.ErrorCode())
 	}
 	return err
@@ -245,12 +251,14 @@ func (s *Service) alter(tx *store.Tx, ref runRef, f func(*passage, *execution, *
 
 // note keeps what a provider must know after a restart.
 func (j *job) note(ctx context.Context, f func(*run)) error {
-	return j.DB.Update(ctx, func(tx *store.Tx) error {
-		return j.alter(tx, j.ref, func(_ *passage, _ *execution, r *run) error {
-			f(r)
-			j.run = *r
-			return nil
-		})
+	return j.DB.Update(ctx, func(tx *store.Tx) error { return j.noteIn(tx, f) })
+}
+
+func (j *job) noteIn(tx *store.Tx, f func(*run)) error {
+	return j.alter(tx, j.ref, func(_ *passage, _ *execution, r *run) error {
+		f(r)
+		j.run = *r
+		return nil
 	})
 }
 

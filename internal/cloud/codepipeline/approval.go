@@ -14,6 +14,9 @@ import (
 	"miniforge/internal/cloud/wire"
 )
 
+// approvals finds by its token the run that an approval is for.
+const approvals = store.Table[runRef]("codepipeline.approvals")
+
 // approval waits for a person's word, up to seven days.
 // https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ManualApproval.html
 func approval() *provider {
@@ -28,7 +31,14 @@ func approval() *provider {
 // published, so that the request can name it.
 func runApproval(ctx context.Context, j *job) (*outcome, error) {
 	if j.run.Token == "" {
-		if err := j.note(ctx, func(r *run) { r.Token = uuid.NewString() }); err != nil {
+		token := uuid.NewString()
+		err := j.DB.Update(ctx, func(tx *store.Tx) error {
+			if err := approvals.Put(tx, idKey(j.x.Region, j.x.Pipeline, token), j.ref); err != nil {
+				return err
+			}
+			return j.noteIn(tx, func(r *run) { r.Token = token })
+		})
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -71,16 +81,22 @@ func (s *Service) PutApprovalResult(ctx context.Context, in *sdk.PutApprovalResu
 		if err := declared(d, *in.StageName, *in.ActionName); err != nil {
 			return err
 		}
-		x, r, err := s.byToken(tx, p, *in.Token)
-		switch {
-		case err != nil:
+		ref, known, err := approvals.Get(tx, idKey(p.Region, p.Name, *in.Token))
+		if err != nil {
 			return err
+		}
+		x, err := loadExecution(tx, p.Region, p.Name, ref.Execution)
+		if known && err != nil {
+			return err
+		}
+		r := x.run(ref.Run)
+		switch {
 		case r == nil || r.Stage != *in.StageName || r.Action != *in.ActionName:
 			return &types.InvalidApprovalTokenException{Message: new("The approval token '" + *in.Token + "' is not valid")}
 		case r.Status != types.ActionExecutionStatusInProgress:
 			return &types.ApprovalAlreadyCompletedException{Message: new("The approval has already been completed: action '" + r.Action + "'")}
 		}
-		return s.settleIn(tx, runRef{p.Region, p.Name, x.ID, r.ID}, func(r *run) {
+		return s.settleIn(tx, ref, func(r *run) {
 			r.By = c.Principal.ARN
 			if in.Result.Status == types.ApprovalStatusApproved {
 				r.succeed(outcome{summary: *in.Result.Summary})
@@ -110,20 +126,4 @@ func declared(d types.PipelineDeclaration, stage, action string) error {
 		return &types.ActionNotFoundException{Message: new("Stage '" + stage + "' does not have an action with name '" + action + "'")}
 	}
 	return noStage(*d.Name, stage)
-}
-
-// byToken finds the approval that a token was made for.
-func (s *Service) byToken(tx *store.Tx, p pipeline, token string) (*execution, *run, error) {
-	for row, err := range executions.Prefix(tx, pipelineKey(p.Region, p.Name)+"\x00") {
-		if err != nil {
-			return nil, nil, err
-		}
-		x := row.Value
-		for i := range x.Runs {
-			if x.Runs[i].Token == token {
-				return &x, &x.Runs[i], nil
-			}
-		}
-	}
-	return nil, nil, nil
 }

@@ -2,7 +2,6 @@ package codepipeline
 
 import (
 	"context"
-	"errors"
 	"regexp"
 	"strconv"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/codepipeline/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
-	"github.com/aws/smithy-go"
 
 	"miniforge/internal/cloud/wire"
 )
@@ -214,10 +212,8 @@ func runCodeDeploy(ctx context.Context, j *job) (*outcome, error) {
 			ApplicationName: new(j.run.Resolved["ApplicationName"]), DeploymentGroupName: new(j.run.Resolved["DeploymentGroupName"]),
 			Revision: &cdtypes.RevisionLocation{RevisionType: cdtypes.RevisionLocationTypeS3, S3Location: &cdtypes.S3Location{Bucket: loc.Bucket, Key: loc.Key, BundleType: cdtypes.BundleTypeZip}},
 		})
-		if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorFault() != smithy.FaultServer {
+		if err != nil {
 			return nil, refused("Deployment could not be created", err)
-		} else if err != nil {
-			return nil, err
 		}
 		if err := j.note(ctx, func(r *run) { r.External = *out.DeploymentId }); err != nil {
 			return nil, err

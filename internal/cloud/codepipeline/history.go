@@ -1,9 +1,11 @@
 package codepipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/codepipeline"
 	"github.com/aws/aws-sdk-go-v2/service/codepipeline/types"
@@ -88,7 +90,7 @@ func (s *Service) ListPipelineExecutions(ctx context.Context, in *sdk.ListPipeli
 	return &sdk.ListPipelineExecutionsOutput{PipelineExecutionSummaries: items, NextToken: next}, err
 }
 
-// down yields executions from the newest to the oldest, beginning after the
+// down yields executions from the newest to the oldest, beginning before the
 // sequence number last, if there is one.
 func (s *Service) down(tx *store.Tx, region, name, last string, f func(*execution) (more bool, err error)) error {
 	prefix := pipelineKey(region, name) + "\x00"
@@ -134,25 +136,30 @@ func (s *Service) ListActionExecutions(ctx context.Context, in *sdk.ListActionEx
 		}
 	}
 	var all []listedRun
+	add := func(x *execution) (more bool, err error) {
+		for _, l := range listed(x, newest) {
+			if last == "" || l.key < last {
+				all = append(all, l)
+			}
+		}
+		return len(all) <= 100, nil
+	}
 	err = s.DB.View(func(tx *store.Tx) error {
 		if _, err := s.load(tx, region, name); err != nil {
 			return err
 		}
-		if only != "" {
-			x, err := loadExecution(tx, region, name, only)
-			all = listed(&x, newest)
-			return err
+		if only == "" { // the last one's execution may have more runs to list
+			seq, _, _ := strings.Cut(last, ".")
+			return s.down(tx, region, name, cmp.Or(seq, "~")+"~", add)
 		}
-		return s.down(tx, region, name, "", func(x *execution) (bool, error) {
-			all = append(all, listed(x, false)...)
-			return true, nil
-		})
+		x, err := loadExecution(tx, region, name, only)
+		if err == nil {
+			_, err = add(&x)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
-	}
-	if last != "" {
-		all = slices.DeleteFunc(all, func(l listedRun) bool { return l.key >= last })
 	}
 	items, next := page(all, in.MaxResults, 100, list, func(l listedRun) string { return l.key })
 	out := &sdk.ListActionExecutionsOutput{ActionExecutionDetails: []types.ActionExecutionDetail{}, NextToken: next}

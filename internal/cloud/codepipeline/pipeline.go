@@ -34,7 +34,11 @@ var declarationRules = []string{
 
 func (s *Service) registerPipelines(api *wire.API) {
 	wire.Handle(api, s.CreatePipeline, wire.Members(append([]string{"Tags[].Key! 1..128", "Tags[].Value 0..256"}, declarationRules...)...),
-		wire.Needs(func(c *wire.Call, in *sdk.CreatePipelineInput) []authz.Access { return changing(c, in.Pipeline) }))
+		wire.Needs(func(c *wire.Call, in *sdk.CreatePipelineInput) []authz.Access {
+			all := changing(c, in.Pipeline)
+			all[0].Context = requestTags(in.Tags)
+			return all
+		}))
 	wire.Handle(api, s.UpdatePipeline, wire.Members(declarationRules...),
 		wire.Needs(func(c *wire.Call, in *sdk.UpdatePipelineInput) []authz.Access { return changing(c, in.Pipeline) }))
 	wire.Handle(api, s.GetPipeline, wire.Members("Name!"+nameRule, "Version 1.."), on(func(in *sdk.GetPipelineInput) []*string { return []*string{in.Name} }))
@@ -216,7 +220,7 @@ func (s *Service) DeletePipeline(ctx context.Context, in *sdk.DeletePipelineInpu
 		if err := s.forgetRuns(tx, prefix); err != nil {
 			return err
 		}
-		return errors.Join(pipelines.Delete(tx, pipelineKey(region, name)), wipe(tx, versions, prefix), wipe(tx, executions, prefix), wipe(tx, ids, prefix), wipe(tx, requests, prefix))
+		return errors.Join(pipelines.Delete(tx, pipelineKey(region, name)), wipe(tx, versions, prefix), wipe(tx, executions, prefix), wipe(tx, ids, prefix), wipe(tx, requests, prefix), wipe(tx, approvals, prefix))
 	})
 }
 

@@ -10,16 +10,30 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/codepipeline"
 	"github.com/aws/aws-sdk-go-v2/service/codepipeline/types"
 
+	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
 
 func (s *Service) registerTags(api *wire.API) {
 	const arnRule = `ResourceArn! 0.. arn:aws(-[\w]+)*:codepipeline:.+:[0-9]{12}:.+`
-	onARN := func(arn *string) []string { return []string{*arn} }
-	wire.Handle(api, s.TagResource, wire.Members(arnRule, "Tags!", "Tags[].Key! 1..128", "Tags[].Value 0..256"), wire.On(func(_ *wire.Call, in *sdk.TagResourceInput) []string { return onARN(in.ResourceArn) }))
-	wire.Handle(api, s.UntagResource, wire.Members(arnRule, "TagKeys!", "TagKeys[] 1..128"), wire.On(func(_ *wire.Call, in *sdk.UntagResourceInput) []string { return onARN(in.ResourceArn) }))
-	wire.Handle(api, s.ListTagsForResource, wire.Members(arnRule, tokenRule, "MaxResults 1..100"), wire.On(func(_ *wire.Call, in *sdk.ListTagsForResourceInput) []string { return onARN(in.ResourceArn) }))
+	wire.Handle(api, s.TagResource, wire.Members(arnRule, "Tags!", "Tags[].Key! 1..128", "Tags[].Value 0..256"), wire.Needs(func(c *wire.Call, in *sdk.TagResourceInput) []authz.Access {
+		return []authz.Access{{Action: "codepipeline:" + c.Op, Resource: *in.ResourceArn, Context: requestTags(in.Tags)}}
+	}))
+	wire.Handle(api, s.UntagResource, wire.Members(arnRule, "TagKeys!", "TagKeys[] 1..128"), wire.Needs(func(c *wire.Call, in *sdk.UntagResourceInput) []authz.Access {
+		return []authz.Access{{Action: "codepipeline:" + c.Op, Resource: *in.ResourceArn, Context: map[string][]string{"aws:TagKeys": in.TagKeys}}}
+	}))
+	wire.Handle(api, s.ListTagsForResource, wire.Members(arnRule, tokenRule, "MaxResults 1..100"), wire.On(func(_ *wire.Call, in *sdk.ListTagsForResourceInput) []string { return []string{*in.ResourceArn} }))
+}
+
+// requestTags are the condition keys of tags that a request brings.
+func requestTags(tags []types.Tag) map[string][]string {
+	out := map[string][]string{}
+	for _, t := range tags {
+		out["aws:RequestTag/"+*t.Key] = []string{aws.ToString(t.Value)}
+		out["aws:TagKeys"] = append(out["aws:TagKeys"], *t.Key)
+	}
+	return out
 }
 
 const maxTags = 50

@@ -197,7 +197,7 @@ func (s *Service) ship(ctx context.Context, sh shipment) error {
 	case "logs":
 		err = s.log(ctx, as, strings.TrimSuffix(p[6], ":*"), sh.id, input)
 	case "codepipeline":
-		_, err = s.Caller.CallJSON(ctx, as, "codepipeline", "StartPipelineExecution", quoteField("name", p[5]))
+		_, err = s.Caller.CallJSON(ctx, as, "codepipeline", "StartPipelineExecution", pipelineStart(p[5], sh, input))
 	case "codebuild":
 		_, err = s.Caller.CallJSON(ctx, as, "codebuild", "StartBuild", quoteField("projectName", strings.TrimPrefix(p[5], "project/")))
 	}
@@ -208,6 +208,25 @@ func quoteField(name, value string) []byte {
 	b, err := json.Marshal(map[string]string{name: value})
 	if err != nil {
 		panic("events: strings cannot fail to marshal: " + err.Error())
+	}
+	return b
+}
+
+// pipelineStart is the request for an execution of a pipeline: once for an
+// event and target, whose token it has, and with the source revisions that the
+// target's input may name.
+// https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-trigger-source-overrides.html
+func pipelineStart(name string, sh shipment, input string) []byte {
+	request := map[string]any{"name": name, "clientRequestToken": sh.id + "-" + strconv.FormatUint(uint64(fnv(*sh.target.Id)), 16)}
+	var made struct {
+		SourceRevisions []map[string]any `json:"sourceRevisions"`
+	}
+	if json.Unmarshal([]byte(input), &made) == nil && len(made.SourceRevisions) > 0 {
+		request["sourceRevisions"] = made.SourceRevisions
+	}
+	b, err := json.Marshal(request)
+	if err != nil {
+		panic("events: what was JSON cannot fail to marshal: " + err.Error())
 	}
 	return b
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/codepipeline"
 	sdk "github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
@@ -73,6 +74,13 @@ func newRig(t *testing.T) *rig {
 	wire.Handle(m.API(wire.API{Service: "states", Target: "AWSStepFunctions"}), func(ctx context.Context, in *sfn.StartExecutionInput) (*sfn.StartExecutionOutput, error) {
 		r.names = append(r.names, *in.Name+" as "+wire.CallOf(ctx).Principal.ARN)
 		return &sfn.StartExecutionOutput{}, r.note("machine", *in.Input)
+	})
+	wire.Handle(m.API(wire.API{Service: "codepipeline", Target: "CodePipeline_20150709", LowerFirst: true}), func(ctx context.Context, in *codepipeline.StartPipelineExecutionInput) (*codepipeline.StartPipelineExecutionOutput, error) {
+		for _, o := range in.SourceRevisions {
+			*in.Name += " " + *o.ActionName + "=" + *o.RevisionValue
+		}
+		r.names = append(r.names, *in.ClientRequestToken+" as "+wire.CallOf(ctx).Principal.ARN)
+		return &codepipeline.StartPipelineExecutionOutput{}, r.note("pipeline", *in.Name)
 	})
 	wire.Handle(m.API(wire.API{Service: "sts", Protocol: wire.Query}), func(_ context.Context, in *sts.AssumeRoleInput) (*sts.AssumeRoleOutput, error) {
 		if !r.trusted(*in.RoleArn) {
@@ -170,6 +178,31 @@ func TestStateMachineIsStartedOnceAsTheRole(t *testing.T) {
 		out := r.put("shop", `{"a":1}`)
 		r.expect() // it was there already: delivered, and no dead letter
 		if len(r.names) != 1 || !strings.HasPrefix(r.names[0], *out.Entries[0].EventId+"_") || !strings.HasSuffix(r.names[0], "as session of arn:aws:iam::000000000000:role/r") {
+			t.Errorf("%q", r.names)
+		}
+	})
+}
+
+func TestPipelineIsStartedOnceAsTheRole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.rule(`{"source":["repository"]}`, types.Target{
+			Id: new("p"), Arn: new("arn:aws:codepipeline:us-east-1:000000000000:p"), RoleArn: new("arn:aws:iam::000000000000:role/r"),
+			InputTransformer: &types.InputTransformer{
+				InputPathsMap: map[string]string{"c": "$.detail.commit"},
+				InputTemplate: new(`{"sourceRevisions":[{"actionName":"Source","revisionType":"COMMIT_ID","revisionValue":"<c>"}]}`),
+			},
+		})
+		r.fail = func(_ string, n int) error {
+			if n == 1 {
+				return &wire.Error{Code: "InternalFailure", Message: "boom", Server: true}
+			}
+			return nil
+		}
+		out := r.put("repository", `{"commit":"abc"}`)
+		time.Sleep(time.Minute)
+		r.expect("pipeline: p Source=abc")
+		if len(r.names) != 2 || r.names[0] != r.names[1] || !strings.HasPrefix(r.names[0], *out.Entries[0].EventId+"-") || !strings.HasSuffix(r.names[0], "as session of arn:aws:iam::000000000000:role/r") {
 			t.Errorf("%q", r.names)
 		}
 	})
