@@ -39,6 +39,7 @@ type BuildProject struct {
 	Role        *Role
 	LogGroup    *LogGroup
 	Key         *Key
+	Bucket      *Bucket // of the artifacts: it must outlive the builds that write there
 	Image       string
 	Compute     types.ComputeType
 	// Buildspec is the text itself, or the path of a file in the sources.
@@ -53,7 +54,7 @@ const AsItIs = "(as it is)"
 
 func (p *BuildProject) ID() string { return "codebuild/" + p.Name }
 func (p *BuildProject) Needs() []graph.Resource {
-	return []graph.Resource{p.Role, p.LogGroup, p.Key}
+	return []graph.Resource{p.Role, p.LogGroup, p.Key, p.Bucket}
 }
 
 func (p *BuildProject) Observe(ctx context.Context) (graph.Observation, error) {

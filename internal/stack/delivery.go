@@ -78,7 +78,7 @@ func (s *Stack) project(name, description, buildspec string, bucket *resource.Bu
 	return &resource.BuildProject{
 		CodeBuild: s.Clients.CodeBuild, Owner: s.owner, Name: name, ARN: s.ProjectARN(name), Description: description,
 		Role:     s.role(name, "codebuild.amazonaws.com", s.ourAccount(), grants...),
-		LogGroup: group, Key: s.key, Image: buildImage, Compute: buildtypes.ComputeTypeBuildGeneral1Small,
+		LogGroup: group, Key: s.key, Bucket: bucket, Image: buildImage, Compute: buildtypes.ComputeTypeBuildGeneral1Small,
 		Buildspec: buildspec, Environment: env, Timeout: 30 * time.Minute,
 	}
 }
