@@ -60,6 +60,7 @@ func (s *Service) Register(m *wire.Mux, q *event.Queue) {
 	q.Handle(actionKind, 256, s.act)
 	q.Handle(deadlineKind, 8, s.expire)
 	q.Handle(eventKind, 8, s.announce)
+	q.Handle(pollKind, 4, s.poll)
 }
 
 // Rules that several operations share.

@@ -428,3 +428,26 @@ func TestRollingAStageBack(t *testing.T) {
 		r.expect("to what failed", code(err), "UnableToRollbackStageException")
 	})
 }
+
+func TestPolledSourcesStartAnExecution(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		d := shop()
+		delete(d.Stages[0].Actions[0].Configuration, "PollForSourceChanges") // polled, then
+		r.create(d)
+		time.Sleep(5 * time.Minute)
+		r.expect("nothing new", r.statuses(), "InProgress")
+		r.mu.Lock()
+		r.commit = "c2"
+		r.mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		r.expect("one new commit", r.statuses(), "InProgress InProgress")
+		r.expect("trigger", string(must(r.ListPipelineExecutions(r.ctx, &sdk.ListPipelineExecutionsInput{PipelineName: new("shop")})).PipelineExecutionSummaries[0].Trigger.TriggerType), "PollForSourceChanges")
+		d.Stages[0].Actions[0].Configuration["PollForSourceChanges"] = "false"
+		must(r.UpdatePipeline(r.ctx, &sdk.UpdatePipelineInput{Pipeline: d}))
+		r.mu.Lock()
+		r.commit = "c3"
+		r.mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		r.expect("polled no longer", r.statuses(), "InProgress InProgress")
+	})
+}

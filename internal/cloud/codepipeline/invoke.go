@@ -111,12 +111,11 @@ func (j *job) jobData(ctx context.Context) (map[string]any, error) {
 
 func (s *Service) registerJobs(api *wire.API) {
 	const job = "JobId!" + idRule
-	any := func() wire.Option { return wire.Members(job) }
 	wire.Handle(api, s.PutJobSuccessResult, wire.Members(job, "ContinuationToken 1..2048", "CurrentRevision.Revision! 1..1500", "CurrentRevision.ChangeIdentifier! 1..100", "CurrentRevision.RevisionSummary 1..2048",
 		"ExecutionDetails.Summary 1..2048", "ExecutionDetails.ExternalExecutionId 1..1500", "ExecutionDetails.PercentComplete 0..100"))
 	wire.Handle(api, s.PutJobFailureResult, wire.Members(job, "FailureDetails!", "FailureDetails.Type! JobFailed|ConfigurationError|PermissionError|RevisionOutOfSync|RevisionUnavailable|SystemUnavailable",
 		"FailureDetails.Message! 1..5000", "FailureDetails.ExternalExecutionId 1..1500"))
-	wire.Handle(api, s.GetJobDetails, any())
+	wire.Handle(api, s.GetJobDetails, wire.Members(job))
 	wire.Handle(api, s.PollForJobs, wire.Members("ActionTypeId!", "ActionTypeId.Category! Source|Build|Deploy|Test|Invoke|Approval|Compute", "ActionTypeId.Owner! AWS|ThirdParty|Custom",
 		`ActionTypeId.Provider! 1..35 [0-9A-Za-z_-]+`, `ActionTypeId.Version! 1..9 [0-9A-Za-z_-]+`, "MaxBatchSize 1..", "QueryParam 0..1"))
 	wire.Handle(api, s.AcknowledgeJob, wire.Members(job, "Nonce! 1..50"))

@@ -115,6 +115,9 @@ func (s *Service) CreatePipeline(ctx context.Context, in *sdk.CreatePipelineInpu
 		if err := versions.Put(tx, versionKey(c.Region, *d.Name, 1), d); err != nil {
 			return err
 		}
+		if err := s.watch(tx, c.Region, d); err != nil {
+			return err
+		}
 		_, err := s.begin(tx, &p, d, types.ExecutionTrigger{TriggerType: types.TriggerTypeCreatePipeline, TriggerDetail: &c.Principal.ARN}, nil, nil)
 		return err
 	})
@@ -143,6 +146,9 @@ func (s *Service) UpdatePipeline(ctx context.Context, in *sdk.UpdatePipelineInpu
 		p.Updated = time.Now()
 		d.Version = &p.Version
 		if err := versions.Put(tx, versionKey(c.Region, *d.Name, p.Version), d); err != nil {
+			return err
+		}
+		if err := s.watch(tx, c.Region, d); err != nil {
 			return err
 		}
 		return s.save(tx, &p)
@@ -220,7 +226,7 @@ func (s *Service) DeletePipeline(ctx context.Context, in *sdk.DeletePipelineInpu
 		if err := s.forgetRuns(tx, prefix); err != nil {
 			return err
 		}
-		return errors.Join(pipelines.Delete(tx, pipelineKey(region, name)), wipe(tx, versions, prefix), wipe(tx, executions, prefix), wipe(tx, ids, prefix), wipe(tx, requests, prefix), wipe(tx, approvals, prefix))
+		return errors.Join(pipelines.Delete(tx, pipelineKey(region, name)), s.Tasks.Finish(tx, pollKind, pipelineKey(region, name)), wipe(tx, versions, prefix), wipe(tx, executions, prefix), wipe(tx, ids, prefix), wipe(tx, requests, prefix), wipe(tx, approvals, prefix))
 	})
 }
 

@@ -32,6 +32,8 @@ type pipeline struct {
 	Last    int64             `json:"last"` // sequence number of the newest execution
 	// Active counts the executions that have not ended.
 	Active int `json:"active"`
+	// Seen are the newest revisions that polls found, by source action.
+	Seen map[string]string `json:"seen,omitempty"`
 	// Gates are the ways into the stages, by name.
 	Gates map[string]*gate `json:"gates,omitempty"`
 }
