@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -118,6 +119,17 @@ func (r *Run) claimDrained(ctx context.Context, t *check.T, s *storm) error {
 	t.None(fmt.Sprintf("of %d orders, neither ended within %s nor dead-lettered", len(s.orders), r.o.Patience), missing)
 	t.Figure("left to a person in the dead-letter queue", float64(len(stranded)-len(missing)), "")
 	t.Figure("drained after", s.drained.Seconds(), "s")
+	ends := map[string]int{}
+	for _, o := range s.orders {
+		end := string(o.Status)
+		if o.Failure != nil {
+			end += " " + string(o.Failure.Code)
+		}
+		ends[end]++
+	}
+	for _, end := range slices.Sorted(maps.Keys(ends)) {
+		t.Figure(end, float64(ends[end]), "orders")
+	}
 	return nil
 }
 

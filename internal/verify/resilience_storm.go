@@ -125,11 +125,11 @@ func (r *Run) weather(ctx context.Context) (*storm, error) {
 	if err == nil {
 		s.injected, err = r.o.Faults.End(ctx)
 	}
+	ended := time.Now()
 	_ = eg.Wait() // errors are fates
 	if err != nil {
 		return nil, fmt.Errorf("end faults: %w", err)
 	}
-	ended := time.Now()
 	s.unsettled = r.lab.settle(ctx, s.load)
 	s.drained = time.Since(ended)
 	return s, context.Cause(ctx)

@@ -2,7 +2,6 @@ package fault
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -96,13 +95,8 @@ func (e *Engine) HTTP(route func(*http.Request) string, next http.Handler) http.
 				e.kill()
 			}
 		}
-		a := struck.reply(service)
-		if struck.Kind == Denied {
-			a.status, a.message = http.StatusForbidden, "Forbidden"
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(a.status)
-		_ = json.NewEncoder(w).Encode(map[string]string{"message": a.message}) // the client may be gone
+		status, message := struck.answer()
+		answer(w, status, map[string]string{"message": message})
 	})
 }
 

@@ -75,6 +75,30 @@ func TestRulesApplyWhereTheySay(t *testing.T) {
 	}
 }
 
+// TestWording: by these codes SDKs and Step Functions decide what to retry.
+func TestWording(t *testing.T) {
+	for _, tc := range []struct {
+		service                    string
+		throttle, failure, refusal string
+	}{
+		{"dynamodb", "ThrottlingException", "InternalServerError", "AccessDeniedException"},
+		{"lambda", "TooManyRequestsException", "ServiceException", "AccessDeniedException"},
+		{"sns", "Throttled", "InternalError", "AuthorizationError"},
+		{"sqs", "RequestThrottled", "InternalFailure", "AccessDeniedException"},
+		{"s3", "SlowDown", "InternalError", "AccessDenied"},
+		{"kms", "ThrottlingException", "KMSInternalException", "AccessDeniedException"},
+		{"events", "ThrottlingException", "InternalException", "AccessDeniedException"},
+		{"states", "ThrottlingException", "InternalFailure", "AccessDeniedException"},
+	} {
+		for kind, want := range map[fault.Kind]string{fault.Throttle: tc.throttle, fault.Error: tc.failure, fault.Denied: tc.refusal} {
+			got, _ := call(t.Context(), engine(t, fault.Options{}, 1, fault.Rule{Kind: kind}), wire.Call{Service: tc.service})
+			if got != want {
+				t.Errorf("%s by %s: %s, want %s", kind, tc.service, got, want)
+			}
+		}
+	}
+}
+
 func TestFailsSoOftenAndThenNot(t *testing.T) {
 	e := engine(t, fault.Options{}, 1, fault.Rule{Kind: fault.Throttle, Skip: 1, Count: 2})
 	var got []string
