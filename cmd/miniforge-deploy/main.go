@@ -24,7 +24,6 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	// The build's log has times of its own.
 	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 		if len(groups) == 0 && a.Key == slog.TimeKey {
@@ -32,8 +31,9 @@ func main() {
 		}
 		return a
 	}}))
-	if err := run(ctx, log, os.Args[1:]); err != nil {
-		stop()
+	err := run(ctx, log, os.Args[1:])
+	stop()
+	if err != nil {
 		// Not as an attribute: a compiler's errors are lines, and shall stay so.
 		fmt.Fprintln(os.Stderr, "miniforge-deploy:", err)
 		os.Exit(1)

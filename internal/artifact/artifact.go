@@ -59,7 +59,7 @@ type Package struct {
 	Size   int64  `json:"size"` // bytes
 	// Toolchain is what built it: "go1.26.8".
 	Toolchain string `json:"toolchain"`
-	Cached bool   `json:"cached"`
+	Cached    bool   `json:"cached"`
 }
 
 // Bytes reads the archive.

@@ -83,13 +83,13 @@ func phaseFailure(phases []buildtypes.BuildPhase) string {
 		if phase.PhaseStatus == "" || phase.PhaseStatus == buildtypes.StatusTypeSucceeded {
 			continue
 		}
-		text := "phase " + string(phase.PhaseType) + " " + string(phase.PhaseStatus)
+		parts := []string{"phase " + string(phase.PhaseType) + " " + string(phase.PhaseStatus)}
 		for _, c := range phase.Contexts {
 			if m := aws.ToString(c.Message); m != "" {
-				text += ": " + m
+				parts = append(parts, m)
 			}
 		}
-		return text
+		return strings.Join(parts, ": ")
 	}
 	return ""
 }

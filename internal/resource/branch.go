@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/aws/aws-sdk-go-v2/service/codecommit"
 	"github.com/aws/aws-sdk-go-v2/service/codecommit/types"
@@ -186,9 +187,7 @@ func (b *Branch) list(ctx context.Context, commit, folder string) (map[string]en
 		if err != nil {
 			return nil, err
 		}
-		for path, e := range below {
-			files[path] = e
-		}
+		maps.Copy(files, below)
 	}
 	return files, nil
 }

@@ -67,7 +67,7 @@ func (r *Run) leftOut(steps map[string]graph.Step) (map[string]bool, error) {
 	}
 	for id := range ids {
 		if s := steps[id]; s.Action != graph.Create || s.Err != nil {
-			return nil, nil
+			return nil, nil //nolint:nilerr // an error is for the resource's own check
 		}
 	}
 	return ids, nil
