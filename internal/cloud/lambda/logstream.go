@@ -21,7 +21,7 @@ import (
 const (
 	// linger is how long lines are gathered before they are written: a batch
 	// costs as much as a line.
-	linger = 20 * time.Millisecond
+	linger = 100 * time.Millisecond
 	// maxPending bounds the lines in memory that CloudWatch Logs has not taken.
 	maxPending = 20_000
 	// Limits of one PutLogEvents.

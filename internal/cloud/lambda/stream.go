@@ -13,6 +13,7 @@ import (
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"miniforge/internal/cloud/event/pattern"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -231,7 +232,12 @@ func (sh *shard) wanted(records []streamtypes.Record) []streamtypes.Record {
 	if sh.filters == nil {
 		return records
 	}
-	return slices.DeleteFunc(records, func(r streamtypes.Record) bool { return !sh.matches(sh.document(&r)) })
+	return slices.DeleteFunc(records, func(r streamtypes.Record) bool {
+		// Most records are of the wrong kind of change: that is told without their images.
+		name := map[string]any{"eventName": string(r.EventName)}
+		may := slices.ContainsFunc(sh.filters, func(p *pattern.Pattern) bool { return p.MayMatch(name) })
+		return !may || !sh.matches(sh.document(&r))
+	})
 }
 
 func (sh *shard) save(ctx context.Context) error {

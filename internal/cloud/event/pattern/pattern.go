@@ -55,6 +55,17 @@ func Decode(event []byte) (any, error) {
 // MatchValue matches a decoded event: see [Decode].
 func (p *Pattern) MatchValue(event any) bool { return p.root.match(event) }
 
+// MayMatch tells whether an event with the given members can match, whatever
+// its other members are: a cheap question before the whole event is made.
+func (p *Pattern) MayMatch(members map[string]any) bool {
+	for name, v := range members {
+		if f, asked := p.root.members[name]; asked && !f.match(v, true) {
+			return false
+		}
+	}
+	return true
+}
+
 func (n *node) match(event any) bool {
 	// An array of objects matches if one of them does; an empty one is as good as absent.
 	if list, ok := event.([]any); ok && len(list) > 0 {
