@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 )
 
 // ErrDamaged means that the store's files do not hold what was once written.
@@ -29,6 +30,7 @@ type wal struct {
 	at    int    // the file in use
 	off   int64  // its end
 	seq   uint64 // of the last record
+	buf   []byte // of records, used again
 }
 
 // A frame is a record's header: the length of what follows, its sequence
@@ -121,14 +123,21 @@ func openRecord(seal cipher.AEAD, seq uint64, b []byte) ([]byte, error) {
 // recordName binds a record to its place in the log.
 func recordName(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte("wal\x00"), seq) }
 
+// keepBuffer is the largest buffer that is kept: a commit may hold a whole
+// function's code, which few do.
+const keepBuffer = 1 << 20
+
 // append makes writes durable.
 func (w *wal) append(o *overlay) error {
 	w.seq++
-	plain := encodeWrites(o)
-	b := make([]byte, frameSize+w.seal.NonceSize(), frameSize+w.seal.NonceSize()+len(plain)+w.seal.Overhead())
-	nonce := b[frameSize:]
+	head := frameSize + w.seal.NonceSize()
+	b := encodeWrites(slices.Grow(w.buf[:0], head+o.size+6*o.rows.Len()+w.seal.Overhead())[:head], o)
+	nonce := b[frameSize:head]
 	_, _ = rand.Read(nonce) // never fails: crypto/rand ends the process instead
-	b = w.seal.Seal(b, nonce, plain, recordName(w.seq))
+	b = w.seal.Seal(b[:head], nonce, b[head:], recordName(w.seq))
+	if cap(b) <= keepBuffer {
+		w.buf = b
+	}
 	binary.BigEndian.PutUint32(b, uint32(len(b)-frameSize))
 	binary.BigEndian.PutUint64(b[4:], w.seq)
 	binary.BigEndian.PutUint32(b[12:], crc32.Checksum(b[:12], castagnoli))
@@ -152,10 +161,9 @@ func (w *wal) close() (err error) {
 	return err
 }
 
-// encodeWrites puts rows one after the other: length and name, then length
+// encodeWrites appends rows one after the other: length and name, then length
 // plus one and row; 0 stands for a deleted row.
-func encodeWrites(o *overlay) []byte {
-	b := make([]byte, 0, o.size+6*o.rows.Len())
+func encodeWrites(b []byte, o *overlay) []byte {
 	o.rows.Scan(func(name string, row []byte) bool {
 		b = binary.AppendUvarint(b, uint64(len(name)))
 		b = append(b, name...)
