@@ -50,7 +50,7 @@ func (c *Cloud) compose(master []byte) error {
 	buses := events.New(events.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
 	c.functions = lambda.New(lambda.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("functions"), Endpoint: c.Endpoint, Launcher: faultyLauncher{sandbox.NewProcesses(log), c.faults}})
 	machines := sfn.New(sfn.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
-	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account})
+	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account, Overloaded: func() bool { return machines.Busy() >= maxBusy }})
 
 	repositories := codecommit.New(codecommit.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	builds := codebuild.New(codebuild.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("builds"), Endpoint: c.Endpoint})
@@ -76,6 +76,11 @@ func (c *Cloud) compose(master []byte) error {
 	c.start(q, c.apis.Run, c.functions.Run)
 	return nil
 }
+
+// maxBusy is how many tasks of executions may be under way before HTTP APIs
+// take no more: far more than a machine does at a time, and little enough that
+// each ends soon.
+const maxBusy = 512
 
 // A registrar is a service that adds its operations and task handlers.
 type registrar interface {

@@ -26,6 +26,9 @@ type Options struct {
 	Caller  wire.Caller
 	Log     *slog.Logger
 	Account string
+	// Overloaded, if set, tells that work which was accepted earlier waits: the
+	// APIs then answer 429 until it is done, so that it cannot pile up.
+	Overloaded func() bool
 }
 
 // A Service serves HTTP APIs of all regions.

@@ -222,6 +222,29 @@ func TestIntegrationTimesOut(t *testing.T) {
 	})
 }
 
+// TestOverload has the cloud behind with its work: what would start more is
+// refused and told when to come again, what only reads is not.
+func TestOverload(t *testing.T) {
+	r := newRig(t)
+	behind := true
+	r.Overloaded = func() bool { return behind }
+	api := r.api(nil, "ANY /x")
+	status := func(method string) (int, string) {
+		w := r.request(method, api, "/x", "")
+		return w.Code, w.Header().Get("Retry-After")
+	}
+	if code, after := status(http.MethodPost); code != http.StatusTooManyRequests || after == "" {
+		t.Errorf("POST while behind: %d, Retry-After %q", code, after)
+	}
+	if code, _ := status(http.MethodGet); code != http.StatusOK {
+		t.Errorf("GET while behind: %d", code)
+	}
+	behind = false
+	if code, _ := status(http.MethodPost); code != http.StatusOK {
+		t.Errorf("POST afterwards: %d", code)
+	}
+}
+
 func TestThrottling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -17,9 +17,14 @@ type bucket struct {
 	last   time.Time
 }
 
-// admit takes a token for the request, if the stage limits its route.
+// admit takes a token for the request, if the stage limits its route. Requests
+// that start something are refused while the cloud is behind with what others
+// have started.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html
 func (s *Service) admit(req *request) bool {
+	if req.Method != http.MethodGet && req.Method != http.MethodHead && s.Overloaded != nil && s.Overloaded() {
+		return false
+	}
 	var rate *float64
 	var burst *int32
 	for _, rs := range []*types.RouteSettings{req.stage.DefaultRouteSettings, routeSettings(req)} {

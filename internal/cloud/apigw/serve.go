@@ -68,6 +68,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.reply(w, req, http.StatusNotFound, "Not Found")
 		return
 	case !s.admit(req):
+		w.Header().Set("Retry-After", "1")
 		s.reply(w, req, http.StatusTooManyRequests, "Too Many Requests")
 		return
 	}

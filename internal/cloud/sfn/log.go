@@ -2,14 +2,10 @@ package sfn
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	logstypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
@@ -92,6 +88,9 @@ func (s *Service) deliverLog(ctx context.Context, t event.Task) event.Result {
 		}
 		if last, _, err = logged.Get(tx, t.ID); err != nil {
 			return err
+		}
+		if records = s.fresh.take(t.ID, last+1, p.Last); records != nil {
+			return nil
 		}
 		return eventsUp(tx, t.ID, last+1, func(r *record) bool {
 			records = append(records, *r)
@@ -183,50 +182,4 @@ func (s *Service) putEvents(ctx context.Context, x *execution, events []logstype
 		return err
 	}
 	return put()
-}
-
-// logLine is an event as Step Functions logs it.
-// https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
-func logLine(x *execution, p *progress, r *record) []byte {
-	line := map[string]any{
-		"id": strconv.FormatInt(r.ID, 10), "type": r.Type, "previous_event_id": strconv.FormatInt(r.Prev, 10),
-		"event_timestamp": strconv.FormatInt(r.At.UnixMilli(), 10), "execution_arn": x.ARN, "redrive_count": strconv.Itoa(int(p.Redrives)),
-		"details": logDetails(r.sdk(x.Logging.Data)),
-	}
-	b, err := json.Marshal(line)
-	if err != nil {
-		panic("sfn: " + err.Error()) // texts and numbers only
-	}
-	return b
-}
-
-// logDetails finds the one details member that an event has.
-func logDetails(e any) any {
-	v := reflect.ValueOf(e)
-	for i := range v.NumField() {
-		if f := v.Field(i); strings.HasSuffix(v.Type().Field(i).Name, "EventDetails") && !f.IsNil() {
-			return lowerMembers(f.Elem())
-		}
-	}
-	return map[string]any{}
-}
-
-func lowerMembers(v reflect.Value) map[string]any {
-	out := map[string]any{}
-	for i := range v.NumField() {
-		t, f := v.Type().Field(i), v.Field(i)
-		if !t.IsExported() || t.Type.Kind() == reflect.Pointer && f.IsNil() || t.Type.Kind() == reflect.Map && f.IsNil() {
-			continue
-		}
-		if f.Kind() == reflect.Pointer {
-			f = f.Elem()
-		}
-		name := string(unicode.ToLower(rune(t.Name[0]))) + t.Name[1:]
-		if f.Kind() == reflect.Struct {
-			out[name] = lowerMembers(f)
-			continue
-		}
-		out[name] = f.Interface()
-	}
-	return out
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
@@ -40,7 +41,13 @@ type Service struct {
 	Options
 
 	machines sync.Map // key in definitions -> *asl.Machine
+	fresh    fresh    // events not yet brought to a log
+	effects  atomic.Int64
 }
+
+// Busy counts the tasks that executions carry out at this moment: calls of
+// functions and services, not waits.
+func (s *Service) Busy() int { return int(s.effects.Load()) }
 
 // New makes the service.
 func New(o Options) *Service {

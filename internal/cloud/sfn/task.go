@@ -93,7 +93,12 @@ func (r *run) start(ctx, waits context.Context) {
 			r.effects.Go(func() { r.results <- job.do(waits) })
 			continue
 		}
-		r.effects.Go(func() { r.results <- job.do(ctx) })
+		r.s.effects.Add(1)
+		r.effects.Go(func() {
+			res := job.do(ctx)
+			r.s.effects.Add(-1)
+			r.results <- res
+		})
 	}
 	r.launch = nil
 }

@@ -1,0 +1,51 @@
+package sfn
+
+import "sync"
+
+// maxFresh bounds the events that are remembered.
+const maxFresh = 50_000
+
+// fresh remembers the events of running executions until they are brought to
+// their log, which is soon: the store has them too, but reading them there is
+// most of what a delivery costs.
+type fresh struct {
+	mu     sync.Mutex
+	events map[string][]record // by execution, in order
+	count  int
+}
+
+// add remembers committed events.
+func (f *fresh) add(arn string, events []record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.events == nil {
+		f.events = map[string][]record{}
+	}
+	if f.count+len(events) > maxFresh {
+		f.drop(arn) // a gap is worse than nothing
+		return
+	}
+	f.events[arn] = append(f.events[arn], events...)
+	f.count += len(events)
+}
+
+// take forgets an execution's events and returns them if they are all those
+// with the given ids, and no more than a batch.
+func (f *fresh) take(arn string, from, to int64) []record {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	events := f.events[arn]
+	f.drop(arn)
+	for len(events) > 0 && events[0].ID < from {
+		events = events[1:] // delivered already, by a task that was repeated
+	}
+	if len(events) == 0 || events[0].ID != from || events[len(events)-1].ID != to || len(events) >= logBatch {
+		return nil
+	}
+	return events
+}
+
+func (f *fresh) drop(arn string) {
+	f.count -= len(f.events[arn])
+	delete(f.events, arn)
+}
