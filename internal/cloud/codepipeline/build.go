@@ -2,7 +2,6 @@ package codepipeline
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -161,16 +160,16 @@ func (j *job) buildOutputs(in *codebuild.StartBuildInput) {
 
 // buildFailure tells in which phase a build ended, and why.
 func buildFailure(b cbtypes.Build) error {
+	failedIn := slices.IndexFunc(b.Phases, func(p cbtypes.BuildPhase) bool {
+		return p.PhaseStatus != "" && p.PhaseStatus != cbtypes.StatusTypeSucceeded && p.PhaseStatus != cbtypes.StatusTypeInProgress
+	})
 	text := "Build terminated with state: " + string(b.BuildStatus)
-	for _, p := range b.Phases {
-		if p.PhaseStatus == "" || p.PhaseStatus == cbtypes.StatusTypeSucceeded || p.PhaseStatus == cbtypes.StatusTypeInProgress {
-			continue
-		}
+	if failedIn >= 0 {
+		p := b.Phases[failedIn]
 		text += ". Phase: " + string(p.PhaseType)
-		for _, c := range p.Contexts {
-			text += fmt.Sprintf(", Code: %s, Message: %s", aws.ToString(c.StatusCode), aws.ToString(c.Message))
+		if len(p.Contexts) > 0 {
+			text += ", Code: " + aws.ToString(p.Contexts[0].StatusCode) + ", Message: " + aws.ToString(p.Contexts[0].Message)
 		}
-		break
 	}
 	return failed(jobFailed, "%s", text)
 }

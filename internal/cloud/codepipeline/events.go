@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/codepipeline/types"
@@ -44,9 +45,7 @@ func (g *passage) tell(x *execution, what, state string, more map[string]any) er
 		"pipeline": x.Pipeline, "execution-id": x.ID, "version": x.Version, "state": state, "start-time": x.Started.UTC().Format("2006-01-02T15:04:05.000Z"),
 		"execution-trigger": map[string]any{"trigger-type": x.Trigger.TriggerType, "trigger-detail": x.Trigger.TriggerDetail},
 	}
-	for k, v := range more {
-		detail[k] = v
-	}
+	maps.Copy(detail, more)
 	arn := g.s.arn(x.Region, x.Pipeline)
 	return g.s.Tasks.Send(g.tx, event.Task{Kind: eventKind, Lane: arn, Body: encode(notice{
 		Region: x.Region, Resource: arn, What: "CodePipeline " + what + " Execution State Change", At: g.now, Detail: encode(detail),

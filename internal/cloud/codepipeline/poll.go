@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -34,14 +35,11 @@ func polled(a types.ActionDeclaration) bool {
 
 // watch sets off the polls of a pipeline, if it has sources to poll.
 func (s *Service) watch(tx *store.Tx, region string, d types.PipelineDeclaration) error {
-	for _, a := range d.Stages[0].Actions {
-		if polled(a) {
-			return s.Tasks.Send(tx, event.Task{
-				Kind: pollKind, ID: pipelineKey(region, *d.Name), Due: time.Now().Add(pollEvery), Body: encode(polling{region, *d.Name}),
-			})
-		}
+	id := pipelineKey(region, *d.Name)
+	if !slices.ContainsFunc(d.Stages[0].Actions, polled) {
+		return s.Tasks.Finish(tx, pollKind, id)
 	}
-	return s.Tasks.Finish(tx, pollKind, pipelineKey(region, *d.Name))
+	return s.Tasks.Send(tx, event.Task{Kind: pollKind, ID: id, Due: time.Now().Add(pollEvery), Body: encode(polling{region, *d.Name})})
 }
 
 // poll looks for new revisions of a pipeline's sources, as its role.

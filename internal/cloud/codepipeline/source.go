@@ -46,8 +46,9 @@ func checkBool(a types.ActionDeclaration, name string) string {
 
 func runCodeCommit(ctx context.Context, j *job) (*outcome, error) {
 	repository, branch := j.run.Resolved["RepositoryName"], j.run.Resolved["BranchName"]
-	commit, err := j.revision(types.SourceRevisionTypeCommitId), error(nil)
+	commit := j.revision(types.SourceRevisionTypeCommitId)
 	if commit == "" {
+		var err error
 		if commit, err = j.tip(ctx, repository, branch); err != nil {
 			return nil, err
 		}
