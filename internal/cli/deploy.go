@@ -44,7 +44,7 @@ leaves the aliases where they were; a deployment that fails is rolled back.`,
 		return a.deploy(ctx, o)
 	})
 	f := c.Flags()
-	f.StringVarP(&o.message, "message", "m", "", "message of the commit (default: the files that changed)")
+	f.StringVarP(&o.message, "message", "m", "Deliver changed sources", "message of the commit")
 	f.StringVar(&o.source, "source", "", "checkout with the functions' sources (default: the one around the working directory)")
 	f.BoolVar(&o.wait, "wait", true, "follow the execution until it has ended")
 	return c
@@ -105,8 +105,8 @@ func (a *app) deliver(ctx context.Context, s *stack.Stack, o deployOptions, r *d
 		r.Unchanged, r.Execution = true, *last
 		r.Functions = shifts(before, before)
 		return nil
-	case r.Pushed.Commits == 0 && last != nil && last.Running():
-		r.Execution = *last // of these sources, or of older ones that came before them
+	case r.Pushed.Commits == 0 && last != nil && last.Running() && (last.Commit == "" || last.Commit == r.Pushed.Commit):
+		r.Execution = *last // it takes, or has taken, what the branch holds
 	default:
 		if r.Execution.ID, err = pipeline.Start(ctx); err != nil {
 			return err
@@ -138,7 +138,7 @@ func (a *app) push(ctx context.Context, s *stack.Stack, message string) (resourc
 	p := a.show()
 	p.Title("Pushing sources to "+s.Repository(), 1)
 	p.Start("push")
-	pushed, err := s.Push(ctx, cmp.Or(message, "Deliver changed sources"))
+	pushed, err := s.Push(ctx, message)
 	switch {
 	case err != nil:
 		p.End("push", ui.Failed, firstLine(err))

@@ -262,9 +262,9 @@ func (r upResult) Text(p *ui.Page) {
 	if r.Plan {
 		printSteps(p, r.Steps, false)
 		p.Line(p.Bold("Plan for "+r.Stack+":"), counts(r.Steps, planned))
-		return
+	} else {
+		p.Line(p.Bold("Stack "+r.Stack+":"), counts(r.Steps, past), p.Dim("in "+ui.Duration(r.Took)))
 	}
-	p.Line(p.Bold("Stack "+r.Stack+":"), counts(r.Steps, past), p.Dim("in "+ui.Duration(r.Took)))
 	if r.Kept != "" {
 		p.Line(p.Warn("note:"), r.Kept)
 	}

@@ -32,6 +32,8 @@ type Branch struct {
 	Files []File
 	// Author and Email sign the commits.
 	Author, Email string
+
+	created bool // in this run: it holds Files already
 }
 
 func (b *Branch) ID() string              { return b.Repository.ID() + "@" + b.Name }
@@ -76,6 +78,16 @@ func (b *Branch) Create(ctx context.Context) error {
 		return fmt.Errorf("push to %s: there are no sources", b.ID())
 	}
 	_, err := b.Push(ctx, "First delivery")
+	b.created = err == nil
+	return err
+}
+
+// hold makes an older branch hold Files, if there are any.
+func (b *Branch) hold(ctx context.Context) error {
+	if b.created || len(b.Files) == 0 {
+		return nil
+	}
+	_, err := b.Push(ctx, "Deliver what is live")
 	return err
 }
 

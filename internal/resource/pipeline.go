@@ -165,8 +165,12 @@ func stageOf(name string, category types.ActionCategory, provider string, config
 }
 
 // Create starts the first execution, by AWS's rule. It delivers what is live
-// already, and nobody waits for it.
+// already, and nobody waits for it: so what an earlier run left in the branch
+// must not be older than that.
 func (p *Pipeline) Create(ctx context.Context) error {
+	if err := p.Source.hold(ctx); err != nil {
+		return err
+	}
 	_, err := p.CodePipeline.CreatePipeline(ctx, &codepipeline.CreatePipelineInput{
 		Pipeline: p.declaration(),
 		Tags:     tagList(p.Owner.Tags(), func(k, v *string) types.Tag { return types.Tag{Key: k, Value: v} }),
