@@ -126,6 +126,7 @@ func (s *Service) RetryStageExecution(ctx context.Context, in *sdk.RetryStageExe
 			gt.Holder = x.ID
 		}
 		g.p.Active++
+		x.Version = g.p.Version // the same structure, but perhaps another role
 		x.Status, x.Stopping, x.Reason, x.Summary = types.PipelineExecutionStatusInProgress, "", nil, nil
 		x.Stages[x.Stage].Manual++
 		x.Stages[x.Stage].Retry = types.RetryTriggerManualStageRetry
