@@ -151,15 +151,10 @@ func (s *Service) act(ctx context.Context, t event.Task) event.Result {
 	return j.end(ctx, out, err)
 }
 
-// drop ends what an action left behind elsewhere.
+// drop ends what an action left behind elsewhere, as far as this try knows.
 func (j *job) drop(ctx context.Context, p *provider) {
 	if p.abandon == nil {
 		return
-	}
-	if fresh, ok, err := j.find(j.ref); err == nil && ok { // what was noted last
-		as := j.as
-		j = fresh
-		j.as = as
 	}
 	if j.as.Region == "" && j.assume(ctx) != nil {
 		return

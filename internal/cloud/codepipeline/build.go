@@ -97,6 +97,7 @@ func (j *job) startBuild(ctx context.Context) error {
 		return refused("Error calling startBuild", err)
 	}
 	id := *out.Build.Id
+	j.run.External = id // also if it is too late to keep: the build is to be stopped then
 	return j.note(ctx, func(r *run) {
 		r.External = id
 		r.URL = "https://console.aws.amazon.com/codebuild/home?region=" + j.x.Region + "#/builds/" + id + "/view/new"

@@ -249,6 +249,28 @@ func TestStopping(t *testing.T) {
 	})
 }
 
+func TestABuildThatStartsTooLateIsStopped(t *testing.T) {
+	for name, end := range map[string]func(*rig, string){
+		"stop": func(r *rig, id string) {
+			must(r.StopPipelineExecution(r.ctx, &sdk.StopPipelineExecutionInput{PipelineName: new("shop"), PipelineExecutionId: &id, Abandon: true}))
+		},
+		"delete": func(r *rig, _ string) { must(r.DeletePipeline(r.ctx, &sdk.DeletePipelineInput{Name: new("shop")})) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				r.refuse = func(in any) error {
+					if _, start := in.(*codebuild.StartBuildInput); start {
+						end(r, r.executions()[0])
+					}
+					return nil
+				}
+				r.create(shop())
+				r.expect("builds stopped", strings.Join(r.stopped, " "), "compile:1")
+			})
+		})
+	}
+}
+
 func TestADisabledTransitionKeepsExecutionsOut(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.create(shop())

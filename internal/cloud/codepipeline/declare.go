@@ -3,6 +3,7 @@ package codepipeline
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -105,12 +106,33 @@ func (c *checker) whole() error {
 	case len(d.Triggers) > 0:
 		return badStructure("The embedded cloud has no source connections, which triggers need; use an EventBridge rule with the pipeline as its target")
 	}
+	if err := checkStores(d.ArtifactStores); err != nil {
+		return err
+	}
 	seen := map[string]bool{}
 	for _, v := range d.Variables {
 		if seen[*v.Name] {
 			return badStructure("Pipeline variable names must be unique. The variable name '%s' has been used more than once", *v.Name)
 		}
 		seen[*v.Name] = true
+	}
+	return nil
+}
+
+var bucketName = regexp.MustCompile(`^[a-zA-Z0-9\-.]{3,63}$`)
+
+// checkStores judges the members of stores by region, which declarationRules
+// cannot name.
+func checkStores(all map[string]types.ArtifactStore) error {
+	for region, st := range all {
+		switch {
+		case st.Type != types.ArtifactStoreTypeS3:
+			return invalid("Artifact store for region '" + region + "': type must be S3")
+		case st.Location == nil || !bucketName.MatchString(*st.Location):
+			return invalid("Artifact store for region '" + region + "': location must be the name of a bucket")
+		case st.EncryptionKey != nil && (aws.ToString(st.EncryptionKey.Id) == "" || st.EncryptionKey.Type != types.EncryptionKeyTypeKms):
+			return invalid("Artifact store for region '" + region + "': encryptionKey must have an id and the type KMS")
+		}
 	}
 	return nil
 }

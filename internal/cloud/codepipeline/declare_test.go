@@ -26,6 +26,9 @@ func TestDeclarationsAreJudged(t *testing.T) {
 		"store of another region": {func(d *types.PipelineDeclaration) {
 			d.ArtifactStores, d.ArtifactStore = map[string]types.ArtifactStore{"eu-west-1": *d.ArtifactStore}, nil
 		}, "InvalidStructureException", "'us-east-1'"},
+		"store without a bucket": {func(d *types.PipelineDeclaration) {
+			d.ArtifactStores, d.ArtifactStore = map[string]types.ArtifactStore{region: {Type: types.ArtifactStoreTypeS3}}, nil
+		}, "ValidationException", "location must be the name of a bucket"},
 		"same stage twice": {func(d *types.PipelineDeclaration) { d.Stages[2].Name = d.Stages[1].Name }, "InvalidStructureException", "Stage name must be unique"},
 		"same action twice": {func(d *types.PipelineDeclaration) {
 			d.Stages[1].Actions = append(d.Stages[1].Actions, d.Stages[1].Actions[0])

@@ -217,7 +217,7 @@ func (s *Service) ListPipelines(ctx context.Context, in *sdk.ListPipelinesInput)
 }
 
 // DeletePipeline removes a pipeline with its history; one that is not there is
-// no error. What its actions have set off elsewhere goes on.
+// no error. A build that it awaits is stopped, if its role may do that.
 func (s *Service) DeletePipeline(ctx context.Context, in *sdk.DeletePipelineInput) (*sdk.DeletePipelineOutput, error) {
 	region, name := wire.CallOf(ctx).Region, *in.Name
 	return &sdk.DeletePipelineOutput{}, s.DB.Update(ctx, func(tx *store.Tx) error {
