@@ -3,10 +3,10 @@
 //
 // A pipeline's declaration is checked once, when it is made (declare.go), and
 // kept by version. An execution is one stored row that is driven by tasks: the
-// engine (engine.go, stage.go) decides within a transaction what follows from the row,
-// and every action that is to run is a durable task of its own (action.go),
-// carried out by its provider (source.go, build.go, deploy.go, invoke.go,
-// approval.go) in the role of the pipeline.
+// engine (engine.go, stage.go) decides within a transaction what follows from
+// the row, and every action that is to run is a durable task of its own
+// (action.go), carried out by its provider (source.go, build.go, deploy.go,
+// invoke.go, approval.go) in the role of the pipeline.
 //
 // https://docs.aws.amazon.com/codepipeline/latest/APIReference/Welcome.html
 package codepipeline
