@@ -62,13 +62,17 @@ func (s *Service) deliver(ctx context.Context, t event.Task) event.Result {
 	if err == nil {
 		m, err = s.open(ctx, t, d)
 	}
+	// A key that cannot be used now is not the subscriber's refusal, and
+	// without it nothing could be sent to the dead-letter queue either.
+	lasting := false
 	if err == nil {
 		err = s.send(ctx, sub, d.Subscription, m)
+		lasting = permanent(err)
 	}
 	if err == nil || ctx.Err() != nil {
 		return event.Done()
 	}
-	if wait, more := pause(t.Attempts); more && !permanent(err) {
+	if wait, more := pause(t.Attempts); more && !lasting {
 		return event.Retry(wait)
 	}
 	s.Log.Warn("message was not delivered", "subscription", d.Subscription, "error", err)

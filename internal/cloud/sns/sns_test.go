@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	sdk "github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -34,6 +36,8 @@ type rig struct {
 	got  []*sqs.SendMessageInput
 	as   []string
 	fail func(queue string, n int) error
+
+	denied atomic.Int32 // how often KMS is still to refuse to decrypt
 }
 
 func (r *rig) SendMessage(ctx context.Context, in *sqs.SendMessageInput) (*sqs.SendMessageOutput, error) {
@@ -59,6 +63,16 @@ func newRig(t *testing.T) *rig {
 	r := &rig{Service: New(Options{DB: db, Tasks: q, Caller: m, Log: log, Account: "000000000000"}), t: t}
 	r.Register(m, q)
 	wire.Handle(m.API(wire.API{Service: "sqs", Target: "AmazonSQS"}), r.SendMessage)
+	keys := m.API(wire.API{Service: "kms", Target: "TrentService"})
+	wire.Handle(keys, func(context.Context, *kms.GenerateDataKeyInput) (*kms.GenerateDataKeyOutput, error) {
+		return &kms.GenerateDataKeyOutput{Plaintext: make([]byte, 32), CiphertextBlob: []byte("wrapped"), KeyId: new("key")}, nil
+	})
+	wire.Handle(keys, func(context.Context, *kms.DecryptInput) (*kms.DecryptOutput, error) {
+		if r.denied.Add(-1) >= 0 {
+			return nil, wire.Errorf("AccessDeniedException", "not now")
+		}
+		return &kms.DecryptOutput{Plaintext: make([]byte, 32), KeyId: new("key")}, nil
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -183,6 +197,20 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 		if len(r.as) != 7 || time.Since(start) != time.Minute {
 			t.Errorf("%d tries", len(r.as))
 		}
+	})
+}
+
+// TestKeyOutageLosesNothing: what the topic has taken outlives a time in which
+// its key cannot be used.
+func TestKeyOutageLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		topic := must(r.CreateTopic(r.ctx, &sdk.CreateTopicInput{Name: new("t"), Attributes: map[string]string{"KmsMasterKeyId": "key"}})).TopicArn
+		r.subscribe(topic, "q", map[string]string{"RawMessageDelivery": "true", "RedrivePolicy": `{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:dead"}`})
+		r.denied.Store(2)
+		must(r.Publish(r.ctx, &sdk.PublishInput{TopicArn: topic, Message: new("hello")}))
+		time.Sleep(time.Minute)
+		r.expect("q: hello")
 	})
 }
 
