@@ -87,6 +87,7 @@ func (c *Client) Burst(ctx context.Context, b Burst) (Summary, error) {
 	s := Summary{Fates: make([]Fate, b.Count)}
 	accept, complete := bench.NewHistogram(), bench.NewHistogram()
 	var mu sync.Mutex
+	var p pace
 	var eg errgroup.Group
 	eg.SetLimit(max(b.Concurrency, 1))
 	start := time.Now()
@@ -96,7 +97,7 @@ func (c *Client) Burst(ctx context.Context, b Burst) (Summary, error) {
 			continue
 		}
 		eg.Go(func() error {
-			f := c.one(ctx, b, i)
+			f := c.one(ctx, b, &p, i)
 			s.Fates[i] = f
 			mu.Lock()
 			defer mu.Unlock()
@@ -117,7 +118,7 @@ func (c *Client) Burst(ctx context.Context, b Burst) (Summary, error) {
 	return s, context.Cause(ctx)
 }
 
-func (c *Client) one(ctx context.Context, b Burst, i int) Fate {
+func (c *Client) one(ctx context.Context, b Burst, p *pace, i int) Fate {
 	request, key := b.Make(i)
 	f := Fate{Index: i, Key: key}
 	start := time.Now()
@@ -130,7 +131,7 @@ func (c *Client) one(ctx context.Context, b Burst, i int) Fate {
 	if !b.Wait {
 		return f
 	}
-	v, err := c.Await(ctx, f.ID, nil)
+	v, err := p.await(ctx, c, f.ID, start)
 	if v.Status != "" {
 		f.Status = v.Status
 	}
@@ -139,6 +140,12 @@ func (c *Client) one(ctx context.Context, b Burst, i int) Fate {
 		return f
 	}
 	f.Complete = time.Since(start)
+	// When the end was seen depends on the polls. The order knows better, but
+	// not when its request was sent: it was accepted at some time of f.Accept.
+	if n := len(v.Timeline); n > 0 && v.Timeline[n-1].At.After(v.CreatedAt.Time) {
+		f.Complete = min(f.Complete, f.Accept+v.Timeline[n-1].At.Sub(v.CreatedAt.Time))
+	}
+	p.ended(f.Complete)
 	return f
 }
 

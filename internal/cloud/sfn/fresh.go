@@ -1,6 +1,10 @@
 package sfn
 
-import "sync"
+import (
+	"sync"
+
+	"miniforge/internal/cloud/store"
+)
 
 // maxFresh bounds the events that are remembered.
 const maxFresh = 50_000
@@ -12,6 +16,14 @@ type fresh struct {
 	mu     sync.Mutex
 	events map[string][]record // by execution, in order
 	count  int
+}
+
+// remember keeps events for the log once they are committed: of executions that
+// log all, as then a delivery follows that takes them.
+func (s *Service) remember(tx *store.Tx, x *execution, events []record) {
+	if x.Logging.Level == "ALL" {
+		tx.OnCommit(func() { s.fresh.add(x.ARN, events) })
+	}
 }
 
 // add remembers committed events.

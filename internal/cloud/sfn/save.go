@@ -56,9 +56,7 @@ func (r *run) write(tx *store.Tx) error {
 		if err := histories.Put(tx, historyKey(arn, r.records[0].ID), r.records); err != nil {
 			return err
 		}
-		if records := r.records; r.x.Logging.Level == "ALL" { // each commit is followed by a delivery, then
-			tx.OnCommit(func() { r.s.fresh.add(arn, records) })
-		}
+		r.s.remember(tx, r.x, r.records)
 		if err := r.s.sendLog(tx, r.x, r.p, r.records); err != nil {
 			return err
 		}
