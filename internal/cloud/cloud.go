@@ -23,6 +23,7 @@ import (
 	"miniforge/internal/cloud/fault"
 	"miniforge/internal/cloud/iam"
 	"miniforge/internal/cloud/lambda"
+	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/sts"
 	"miniforge/internal/cloud/wire"
@@ -69,7 +70,8 @@ type Cloud struct {
 
 	functions *lambda.Service // serves functions' code
 	faults    *fault.Engine
-	temp      string // to be removed by Close
+	policies  memo.Map[string, string] // of resources, by ARN
+	temp      string                   // to be removed by Close
 
 	stop       context.CancelFunc
 	background *errgroup.Group

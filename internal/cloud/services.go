@@ -64,7 +64,10 @@ func (c *Cloud) compose(master []byte) error {
 	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, tables, queues, topics, buses, c.functions, machines, c.apis, repositories, builds, deployments, pipelines, tagging.New(tagged)} {
 		r.Register(c.mux, q)
 	}
-	policies := map[string]policyHolder{"kms": keys, "lambda": c.functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues, "events": buses}
+	policies := map[string]policyTable{
+		"lambda": {c.functions, lambda.PolicyTable}, "logs": {logGroups, logs.PolicyTable}, "s3": {buckets, s3.PolicyTable}, "sns": {topics, sns.PolicyTable},
+		"sqs": {queues, sqs.PolicyTable}, "events": {buses, events.PolicyTable}, "kms": {keys, ""},
+	}
 	c.mux.Use(c.authorize(&authz.Engine{
 		Account: account, Identity: c.iam.IdentityPolicies, PrincipalTags: c.iam.PrincipalTags, Grants: keys.Granted,
 		Resource: func(ctx context.Context, arn string) (string, error) { return c.resourcePolicy(ctx, policies, arn) },
@@ -88,15 +91,19 @@ type registrar interface {
 }
 
 // resourcePolicy is the policy of a resource; that of a role is its trust policy.
-func (c *Cloud) resourcePolicy(ctx context.Context, holders map[string]policyHolder, arn string) (string, error) {
+func (c *Cloud) resourcePolicy(ctx context.Context, holders map[string]policyTable, arn string) (string, error) {
 	service := serviceOf(arn)
 	if service == "iam" {
 		return c.iam.RoleTrust(ctx, arn)
 	}
-	if h := holders[service]; h != nil {
+	h, ok := holders[service]
+	if !ok {
+		return "", nil
+	}
+	if h.table == "" {
 		return h.ResourcePolicy(ctx, arn)
 	}
-	return "", nil
+	return c.policies.GetAt(c.db.Version(h.table), arn, func() (string, error) { return h.ResourcePolicy(ctx, arn) })
 }
 
 // resourceTags finds the tags of one resource among those of its region.
@@ -112,6 +119,14 @@ func resourceTags(ctx context.Context, sources map[string]tagging.Source, arn st
 // A policyHolder is a service whose resources have policies.
 type policyHolder interface {
 	ResourcePolicy(ctx context.Context, arn string) (document string, err error)
+}
+
+// A policyTable is a holder with the table that it reads policies from: every
+// call is judged, so that they are remembered as long as it does not change.
+// Without one, the holder remembers for itself.
+type policyTable struct {
+	policyHolder
+	table string
 }
 
 // serviceOf is the service in an ARN.

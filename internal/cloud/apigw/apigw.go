@@ -16,6 +16,7 @@ import (
 
 	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -34,7 +35,8 @@ type Options struct {
 // A Service serves HTTP APIs of all regions.
 type Service struct {
 	Options
-	logs *accessLog
+	logs   *accessLog
+	served memo.Map[string, *served] // by API id
 
 	mu      sync.Mutex
 	buckets map[string]*bucket // throttling, by API, stage and route

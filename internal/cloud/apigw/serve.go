@@ -86,63 +86,75 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.integrate(w, req)
 }
 
-// find reads the API, the stage that the path names, and the best route.
+// A served is all that there is to know of an API to serve its requests.
+type served struct {
+	api          apiRow // without an ID: there is none
+	stages       map[string]types.Stage
+	routes       map[string]types.Route // by key
+	integrations map[string]types.Integration
+}
+
+// find finds out which API, stage and route a request is for.
 func (s *Service) find(req *request, id string) error {
-	return s.DB.View(func(tx *store.Tx) error {
-		region := ""
+	version := s.DB.Version(string(apis)) + s.DB.Version(string(stages)) + s.DB.Version(string(routes)) + s.DB.Version(string(integrations))
+	a, err := s.served.GetAt(version, id, func() (*served, error) { return s.read(id) })
+	if err != nil || a.api.ApiId == nil {
+		return err
+	}
+	req.api = a.api
+	first, rest, _ := strings.Cut(strings.TrimPrefix(req.path, "/"), "/")
+	if st, ok := a.stages[first]; ok && first != defaultName {
+		req.stage, req.path = st, "/"+rest
+	} else {
+		req.stage = a.stages[defaultName]
+	}
+	if req.stage.DeploymentId == nil {
+		req.stage = types.Stage{} // nothing deployed: nothing served
+		return nil
+	}
+	req.route, req.vars = choose(a.routes, req.Method, req.path)
+	if req.route.Target != nil {
+		req.target = a.integrations[strings.TrimPrefix(*req.route.Target, "integrations/")]
+	}
+	return nil
+}
+
+// read reads an API with its parts.
+func (s *Service) read(id string) (*served, error) {
+	a := &served{stages: map[string]types.Stage{}, routes: map[string]types.Route{}, integrations: map[string]types.Integration{}}
+	return a, s.DB.View(func(tx *store.Tx) error {
 		for r, err := range apis.Range(tx, "", "") {
 			if err != nil {
 				return err
 			}
 			if *r.Value.ApiId == id {
-				req.api, region = r.Value, r.Value.Region
+				a.api = r.Value
 			}
 		}
-		if region == "" {
+		if a.api.ApiId == nil {
 			return nil
 		}
-		if err := findStage(tx, req, region, id); err != nil || req.stage.StageName == nil {
-			return err
-		}
-		all := map[string]types.Route{}
-		for r, err := range routes.Prefix(tx, ofAPI(region, id)) {
+		of := ofAPI(a.api.Region, id)
+		for r, err := range stages.Prefix(tx, of) {
 			if err != nil {
 				return err
 			}
-			all[*r.Value.RouteKey] = r.Value
+			a.stages[*r.Value.StageName] = r.Value
 		}
-		req.route, req.vars = choose(all, req.Method, req.path)
-		if req.route.Target == nil {
-			return nil
+		for r, err := range routes.Prefix(tx, of) {
+			if err != nil {
+				return err
+			}
+			a.routes[*r.Value.RouteKey] = r.Value
 		}
-		var err error
-		req.target, _, err = integrations.Get(tx, key(region, &id, new(strings.TrimPrefix(*req.route.Target, "integrations/"))))
-		return err
+		for r, err := range integrations.Prefix(tx, of) {
+			if err != nil {
+				return err
+			}
+			a.integrations[*r.Value.IntegrationId] = r.Value
+		}
+		return nil
 	})
-}
-
-func findStage(tx *store.Tx, req *request, region, id string) error {
-	first, rest, _ := strings.Cut(strings.TrimPrefix(req.path, "/"), "/")
-	if first != "" && first != defaultName {
-		st, ok, err := stages.Get(tx, key(region, &id, &first))
-		if err != nil {
-			return err
-		}
-		if ok {
-			req.stage, req.path = st, "/"+rest
-		}
-	}
-	if req.stage.StageName == nil {
-		st, ok, err := stages.Get(tx, key(region, &id, new(defaultName)))
-		if err != nil || !ok {
-			return err
-		}
-		req.stage = st
-	}
-	if req.stage.DeploymentId == nil {
-		req.stage = types.Stage{} // nothing deployed: nothing served
-	}
-	return nil
 }
 
 // choose finds the route of a request: the exact path before one with

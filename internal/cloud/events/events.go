@@ -161,6 +161,10 @@ func (s *Service) TestEventPattern(_ context.Context, in *sdk.TestEventPatternIn
 	return &sdk.TestEventPatternOutput{Result: p.MatchValue(v)}, nil
 }
 
+// PolicyTable is the table that ResourcePolicy reads: while it does not change,
+// neither do policies.
+const PolicyTable = string(buses)
+
 // ResourcePolicy is the policy of a bus.
 func (s *Service) ResourcePolicy(_ context.Context, arn string) (doc string, err error) {
 	region, name, rule, ok := s.place(arn)

@@ -195,6 +195,10 @@ func (s *Service) RemovePermission(ctx context.Context, in *sdk.RemovePermission
 	})
 }
 
+// PolicyTable is the table that ResourcePolicy reads: while it does not change,
+// neither do policies.
+const PolicyTable = string(policies)
+
 // ResourcePolicy is the policy of a function, version or alias by its ARN.
 func (s *Service) ResourcePolicy(_ context.Context, arn string) (doc string, err error) {
 	region, fn, qualifier := split(arn)

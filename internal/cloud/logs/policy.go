@@ -116,6 +116,10 @@ func describePolicy(name string, p policyRow) *types.ResourcePolicy {
 	return &types.ResourcePolicy{PolicyName: &name, PolicyDocument: &p.Document, LastUpdatedTime: &p.Updated, PolicyScope: types.PolicyScopeAccount}
 }
 
+// PolicyTable is the table that ResourcePolicy reads: while it does not change,
+// neither do policies.
+const PolicyTable = string(policies)
+
 // ResourcePolicy is all the account's policies of the ARN's region as one
 // document: each may speak of any group.
 func (s *Service) ResourcePolicy(_ context.Context, arn string) (string, error) {

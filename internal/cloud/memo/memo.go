@@ -11,12 +11,34 @@ import (
 // for concurrent use.
 type Map[K comparable, V any] struct {
 	generation atomic.Uint64
-	entries    sync.Map // K -> entry[V]
+	size       atomic.Int64 // of entries made by GetAt since they were cleared
+	entries    sync.Map     // K -> entry[V]
 }
 
 type entry[V any] struct {
 	generation uint64
 	value      V
+}
+
+// maxEntries bounds a map of which callers choose the keys.
+const maxEntries = 10_000
+
+// GetAt is Get for values that hold while a version does, such as
+// [store.DB.Version] of the table that they are read from.
+func (m *Map[K, V]) GetAt(version uint64, k K, load func() (V, error)) (V, error) {
+	if e, ok := m.entries.Load(k); ok && e.(entry[V]).generation == version {
+		return e.(entry[V]).value, nil
+	}
+	v, err := load()
+	if err != nil {
+		return v, err
+	}
+	if m.size.Add(1) > maxEntries {
+		m.size.Store(0)
+		m.entries.Clear()
+	}
+	m.entries.Store(k, entry[V]{version, v})
+	return v, nil
 }
 
 // Get returns the value under k, loading it when it is not known. What load

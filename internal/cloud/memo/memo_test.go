@@ -52,3 +52,28 @@ func TestErrorsAndAbsenceAreNotKept(t *testing.T) {
 		}
 	}
 }
+
+// TestGetAt loads once for a version, again for the next, and never keeps more
+// than so many values.
+func TestGetAt(t *testing.T) {
+	var m Map[int, int]
+	loads := 0
+	get := func(version uint64, k int) int {
+		v, err := m.GetAt(version, k, func() (int, error) { loads++; return loads, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	if a, b, c := get(1, 7), get(1, 7), get(2, 7); a != b || b == c {
+		t.Errorf("%d, %d at version 1, %d at version 2", a, b, c)
+	}
+	for k := range 3 * maxEntries {
+		get(2, k)
+	}
+	n := 0
+	m.entries.Range(func(any, any) bool { n++; return true })
+	if n > maxEntries {
+		t.Errorf("%d values kept", n)
+	}
+}

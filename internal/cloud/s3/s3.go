@@ -162,6 +162,10 @@ func noSuchBucket() error {
 
 func noSuchKey() error { return &types.NoSuchKey{Message: new("The specified key does not exist.")} }
 
+// PolicyTable is the table that ResourcePolicy reads: while it does not change,
+// neither do policies.
+const PolicyTable = string(buckets)
+
 // ResourcePolicy is the policy of the bucket that an ARN belongs to.
 func (s *Service) ResourcePolicy(_ context.Context, resource string) (doc string, err error) {
 	name, _, _ := strings.Cut(strings.TrimPrefix(resource, arn("")), "/")

@@ -102,6 +102,10 @@ func kmsError(err error) error {
 	return err
 }
 
+// PolicyTable is the table that ResourcePolicy reads: while it does not change,
+// neither do policies.
+const PolicyTable = string(topics)
+
 // ResourcePolicy is the policy of a topic.
 func (s *Service) ResourcePolicy(_ context.Context, arn string) (doc string, err error) {
 	err = s.DB.View(func(tx *store.Tx) error {

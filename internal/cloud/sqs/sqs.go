@@ -190,6 +190,10 @@ func kmsError(err error) error {
 	return err
 }
 
+// PolicyTable is the table that ResourcePolicy reads: while it does not change,
+// neither do policies.
+const PolicyTable = string(queues)
+
 // ResourcePolicy is the policy of a queue.
 func (s *Service) ResourcePolicy(_ context.Context, arn string) (doc string, err error) {
 	key, ok := keyOfARN(arn)

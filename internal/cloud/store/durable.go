@@ -27,6 +27,7 @@ var ErrInUse = errors.New("store is in use by another process")
 type durable struct {
 	bolt *bbolt.DB
 	seal cipher.AEAD
+	versions
 
 	// swap keeps the tree and what is known to be over it together: a reader
 	// holds it while it takes hold of both.
@@ -265,6 +266,7 @@ func (d *durable) commit() {
 	b.err = d.failed
 	d.mu.Unlock()
 	if b.err == nil {
+		d.versions.committed(b.writes)
 		for _, f := range b.onCommit {
 			f()
 		}

@@ -13,6 +13,7 @@ type memory struct {
 	mu     sync.Mutex // one update at a time
 	state  atomic.Pointer[memState]
 	closed atomic.Bool
+	versions
 }
 
 // A memState is all rows there are.
@@ -71,6 +72,7 @@ func (m *memory) commit(now memState, own *overlay) {
 		return true
 	})
 	m.state.Store(&memState{next})
+	m.committed(own)
 }
 
 func (m *memory) Close() error {

@@ -23,6 +23,9 @@ type DB interface {
 	// View; when fn fails, nothing has happened. Updates made at the same
 	// time share one commit. fn must not block: others wait for it.
 	Update(ctx context.Context, fn func(*Tx) error) error
+	// Version rises with every commit that changes the table. What was read
+	// after a Version still holds while the Version is the same.
+	Version(table string) uint64
 	// Close waits for updates under way. A closed store can be opened again.
 	Close() error
 }

@@ -93,6 +93,26 @@ func TestFailedUpdateLeavesNothing(t *testing.T) {
 	})
 }
 
+// TestVersion rises with each commit to a table and with no other.
+func TestVersion(t *testing.T) {
+	both(t, func(t *testing.T, db DB) {
+		other := Table[string]("other")
+		put(t, db, "a", "1")
+		before := db.Version("words")
+		if err := db.Update(t.Context(), func(tx *Tx) error { return other.Put(tx, "a", "1") }); err != nil {
+			t.Fatal(err)
+		}
+		_ = db.Update(t.Context(), func(tx *Tx) error { return errors.Join(words.Put(tx, "b", "2"), errors.New("no")) })
+		if got := db.Version("words"); got != before || before == 0 {
+			t.Errorf("%d after %d, without a commit to the table", got, before)
+		}
+		put(t, db, "a", "2")
+		if got := db.Version("words"); got <= before {
+			t.Errorf("%d after %d and a commit", got, before)
+		}
+	})
+}
+
 func TestViewCannotWrite(t *testing.T) {
 	both(t, func(t *testing.T, db DB) {
 		if err := db.View(func(tx *Tx) error { return words.Put(tx, "a", "1") }); err == nil {
