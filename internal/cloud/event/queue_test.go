@@ -234,6 +234,7 @@ func TestJump(t *testing.T) {
 		r := newRig(store.Memory())
 		r.Handle("k", 1, func(_ context.Context, t Task) Result { r.note(t); return Done() })
 		defer r.runs(t)()
+		synctest.Wait() // what waits before the queue runs is not there to be moved
 		now := time.Now()
 		r.send(t, Task{Kind: "k", ID: "soon", Due: now.Add(time.Minute)}, Task{Kind: "k", ID: "late", Due: now.Add(time.Hour)})
 		r.Jump(10 * time.Minute)
