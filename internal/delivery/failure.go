@@ -109,5 +109,8 @@ func relevant(lines []string) []string {
 		begin--
 	}
 	said := slices.DeleteFunc(slices.Clone(lines[begin:end]), func(l string) bool { return own(l) || strings.TrimSpace(l) == "" })
+	if len(said) == 0 {
+		return lines[end : end+1] // a command that failed in silence
+	}
 	return said[max(0, len(said)-most):]
 }
