@@ -53,3 +53,11 @@ lifecycle: ## Run the stack's lifecycle against the embedded cloud
 .PHONY: crash
 crash: ## Kill the embedded cloud 50 times under orders; nothing may be lost
 	$(GO) test -count=1 -v ./test/crash -rounds 50 -seed $$RANDOM$$$$
+
+SEEDS ?= 200
+DURATION ?= 1m
+FIRST ?= 1
+
+.PHONY: soak
+soak: ## Run 200 seeded schedules of faults, a minute each (SEEDS, DURATION, FIRST)
+	$(GO) test -count=1 -timeout 0 -v ./test/fault -slow -seeds $(SEEDS) -duration $(DURATION) -first $(FIRST) -worlds 4
