@@ -2,12 +2,15 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/codebuild"
+	buildtypes "github.com/aws/aws-sdk-go-v2/service/codebuild/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	tagging "github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
@@ -45,7 +48,8 @@ func (l Leftovers) Clean() bool { return len(l.Left) == 0 }
 
 // Sweep looks for everything of the stack in three independent ways, and
 // deletes nothing: by the exact name of each declared resource, by tag across
-// all services, and by the path of roles, which the tag index does not know.
+// all services, and by the path of roles and the project of builds, which the
+// tag index does not know.
 //
 // The tag index lags and also lists what was tagged once: an entry for a name
 // that its own service says is gone is not counted. An error means that the
@@ -71,8 +75,31 @@ func (s *Stack) Sweep(ctx context.Context) (Leftovers, error) {
 	if err := s.sweepRoles(ctx, &l); err != nil {
 		return l, err
 	}
+	if !s.opts.WithoutPipeline {
+		s.sweepBuilds(ctx, &l)
+	}
 	s.sweepTags(ctx, &l)
 	return l, nil
+}
+
+// sweepBuilds lists builds that outlived their projects: they have no tags, and
+// AWS keeps them for good. Not every endpoint has builds.
+func (s *Stack) sweepBuilds(ctx context.Context, l *Leftovers) {
+	for _, project := range []string{s.BuildProject(), s.DeployProject()} {
+		pages := codebuild.NewListBuildsForProjectPaginator(s.Clients.CodeBuild, &codebuild.ListBuildsForProjectInput{ProjectName: &project})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if _, gone := errors.AsType[*buildtypes.ResourceNotFoundException](err); gone {
+				break
+			} else if err != nil {
+				l.Unproven = append(l.Unproven, fmt.Sprintf("builds of project %s: %v", project, err))
+				return
+			}
+			for _, id := range page.Ids {
+				l.Left = append(l.Left, Leftover{ID: s.arn("codebuild", "build/"+id), Found: "by its project"})
+			}
+		}
+	}
 }
 
 // sweepKeys lists the keys that are pending deletion, and those in use without
