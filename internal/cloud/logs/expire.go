@@ -93,17 +93,20 @@ func (s *Service) expireSome(tx *store.Tx, e expiry, streamID string) (more bool
 		if err != nil {
 			return false, err
 		}
-		at := timeOf(r.Key[len(st.ID)+1:])
-		if at > limit || len(gone) == chunk {
-			st.First = at
-			break
-		}
-		gone = append(gone, r.Key)
-		_, _, data, err := readRow(r.Value)
+		all, err := rawsOf(e.Stream, r.Key[len(st.ID)+1:], r.Value)
 		if err != nil {
 			return false, err
 		}
-		st.Bytes = max(0, st.Bytes-int64(len(data)+eventOverhead))
+		// A block goes as a whole, when its last event has expired.
+		if n := expired(all, limit); n < len(all) || len(gone) == chunk {
+			st.First = timeOf(all[n%len(all)].position)
+			more = len(gone) == chunk
+			break
+		}
+		gone = append(gone, r.Key)
+		for _, x := range all {
+			st.Bytes = max(0, st.Bytes-int64(x.size()))
+		}
 	}
 	for _, k := range gone {
 		if err := events.Delete(tx, k); err != nil {
@@ -114,7 +117,7 @@ func (s *Service) expireSome(tx *store.Tx, e expiry, streamID string) (more bool
 		st.Last, st.Bytes = -1, 0
 	}
 	st.Expiring = st.First >= 0
-	if more = st.Expiring && st.First <= limit; st.Expiring && !more {
+	if st.Expiring && !more {
 		// Replaces this task, whose end then changes nothing.
 		err = s.expireAt(tx, &g, e.Stream, &st)
 	}

@@ -52,7 +52,7 @@ func (s *Service) FilterLogEvents(ctx context.Context, in *sdk.FilterLogEventsIn
 			return nil, err
 		}
 		for _, r := range found {
-			text, err := keys.message(ctx, r.key, r.data)
+			text, err := keys.message(ctx, &r)
 			if err != nil {
 				return nil, err
 			}
@@ -143,7 +143,7 @@ func (q *search) id(stream string) string {
 // A cursor is the next event of one stream.
 type cursor struct {
 	head raw
-	next func() (store.Row[[]byte], error, bool)
+	next func() (raw, error, bool)
 	stop func()
 }
 
@@ -158,8 +158,8 @@ func (s *Service) chunk(q *search) (found []raw, err error) {
 			}
 		}()
 		for _, n := range q.streams {
-			c := &cursor{head: raw{stream: n.name}}
-			c.next, c.stop = iter.Pull2(events.Range(tx, q.start(n.row.ID), q.end(n.row.ID)))
+			c := &cursor{}
+			c.next, c.stop = iter.Pull2(span{q.start(n.row.ID), q.to}.read(tx, n.name, n.row.ID, false))
 			cursors = append(cursors, c)
 			if more, err := c.advance(); err != nil {
 				return err
@@ -190,7 +190,7 @@ func (s *Service) chunk(q *search) (found []raw, err error) {
 	return found, err
 }
 
-// start is the key of a stream's first event after the last one seen.
+// start is the position of a stream's first event after the last one seen.
 func (q *search) start(id string) string {
 	from := q.from
 	switch {
@@ -200,30 +200,19 @@ func (q *search) start(id string) string {
 	default:
 		from = max(from, successor(q.lastPosition))
 	}
-	return id + "/" + from
-}
-
-func (q *search) end(id string) string {
-	if q.to == "" {
-		return store.PrefixEnd(id + "/")
-	}
-	return id + "/" + q.to
+	return from
 }
 
 func (c *cursor) advance() (more bool, err error) {
-	r, err, ok := c.next()
-	if err != nil || !ok {
-		return false, err
-	}
-	c.head, err = rawOf(c.head.stream, r.Key[len(r.Key)-positionSize:], r.Value)
-	return true, err
+	c.head, err, more = c.next()
+	return more && err == nil, err
 }
 
 func filtered(r raw, text string) types.FilteredLogEvent {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(r.stream)) // never fails
 	return types.FilteredLogEvent{
-		LogStreamName: new(r.stream), Timestamp: new(timeOf(r.position)), Message: &text, IngestionTime: new(r.ingested),
+		LogStreamName: new(r.stream), Timestamp: new(timeOf(r.position)), Message: &text, IngestionTime: new(r.in.ingested),
 		EventId: new(fmt.Sprintf("%s%022d", r.position, h.Sum64())),
 	}
 }

@@ -46,7 +46,7 @@ func New(o Options) *Service {
 const (
 	groups   = store.Table[groupRow]("logs.groups")    // region/name
 	streams  = store.Table[streamRow]("logs.streams")  // group id/name
-	events   = store.Table[[]byte]("logs.events")      // stream id/position; see eventRow
+	events   = store.Table[[]byte]("logs.events")      // stream id/position; see blockRow
 	policies = store.Table[policyRow]("logs.policies") // region/name
 )
 

@@ -2,9 +2,9 @@ package logs
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
@@ -57,11 +57,16 @@ func (s *Service) PutLogEvents(ctx context.Context, in *sdk.PutLogEventsInput) (
 			return nil, err
 		}
 		// KMS is asked before the transaction, which must not wait for others.
-		rows, err := s.rowsOf(ctx, &g, in.LogEvents)
+		first, last, rejected := window(in.LogEvents, time.Now(), g.Retention)
+		taken := in.LogEvents[first:last]
+		rows, err := s.rowsOf(ctx, &g, taken)
 		if err != nil {
 			return nil, err
 		}
-		out, err := s.append(ctx, &g, *in.LogStreamName, in.LogEvents, rows)
+		out, err := s.append(ctx, &g, *in.LogStreamName, taken, rows)
+		if out != nil {
+			out.RejectedLogEventsInfo = rejected
+		}
 		if !errors.Is(err, errRemade) {
 			return out, err
 		}
@@ -85,21 +90,21 @@ func (s *Service) append(ctx context.Context, read *groupRow, stream string, in 
 		if err != nil {
 			return err
 		}
-		first, last, rejected := window(in, time.Now(), g.Retention)
-		out.RejectedLogEventsInfo = rejected
-		for i := first; i < last; i++ {
-			at := *in[i].Timestamp
-			st.Seq++
-			st.Bytes += int64(len(*in[i].Message) + eventOverhead)
-			if st.First < 0 || at < st.First {
-				st.First = at
-			}
-			st.Last = max(st.Last, at)
-			if err := events.Put(tx, st.ID+"/"+position(at, st.Seq), rows[i]); err != nil {
+		for _, row := range rows {
+			n := cut(in)
+			first, last := *in[0].Timestamp, *in[n-1].Timestamp
+			if err := events.Put(tx, st.ID+"/"+position(first, st.Seq+1), row); err != nil {
 				return err
 			}
+			for _, e := range in[:n] {
+				st.Bytes += int64(len(*e.Message) + eventOverhead)
+			}
+			if st.First < 0 || first < st.First {
+				st.First = first
+			}
+			st.Last, st.Seq, in = max(st.Last, last), st.Seq+int64(n), in[n:]
 		}
-		if first < last {
+		if len(rows) > 0 {
 			st.Ingested = time.Now().UnixMilli()
 		}
 		if g.Retention > 0 && !st.Expiring && st.First >= 0 {
@@ -169,32 +174,22 @@ func position(at, seq int64) string { return fmt.Sprintf("%015d%019d", at, seq) 
 
 const positionSize = 34
 
-// An eventRow is an event at rest: when it came in (8 bytes), the number of the
-// data key it is sealed under (a varint; 0: none), and the message.
-func eventRow(ingested int64, key int, data []byte) []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, len(data)+12), uint64(ingested))
-	b = binary.AppendUvarint(b, uint64(key))
-	return append(b, data...)
+// parsePosition undoes position, which it relies on.
+func parsePosition(p string) (at, seq int64) {
+	seq, _ = strconv.ParseInt(p[positionSize-19:], 10, 64)
+	return timeOf(p), seq
 }
 
-func readRow(b []byte) (ingested int64, key int, data []byte, err error) {
-	if len(b) < 9 {
-		return 0, 0, nil, errors.New("log event at rest is cut off")
-	}
-	k, n := binary.Uvarint(b[8:])
-	if n <= 0 {
-		return 0, 0, nil, errors.New("log event at rest is damaged")
-	}
-	return int64(binary.BigEndian.Uint64(b)), int(k), b[8+n:], nil
-}
-
-// rowsOf seals messages under the group's current key.
-func (s *Service) rowsOf(ctx context.Context, g *groupRow, in []types.InputLogEvent) ([][]byte, error) {
+// rowsOf makes blocks of events, sealed under the group's current key.
+func (s *Service) rowsOf(ctx context.Context, g *groupRow, in []types.InputLogEvent) (rows [][]byte, err error) {
 	now := time.Now().UnixMilli()
 	keys := keyring{s: s, group: g}
-	rows := make([][]byte, len(in))
-	for i, e := range in {
-		data := []byte(*e.Message)
+	for len(in) > 0 {
+		n := cut(in)
+		var data []byte
+		for _, e := range in[:n] {
+			data = append(data, *e.Message...)
+		}
 		if g.Current > 0 {
 			k, err := keys.get(ctx, g.Current)
 			if err != nil {
@@ -202,7 +197,8 @@ func (s *Service) rowsOf(ctx context.Context, g *groupRow, in []types.InputLogEv
 			}
 			data = k.Seal(data, []byte(g.ID))
 		}
-		rows[i] = eventRow(now, g.Current, data)
+		rows = append(rows, blockRow(now, g.Current, in[:n], data))
+		in = in[n:]
 	}
 	return rows, nil
 }
@@ -233,20 +229,21 @@ func (r *keyring) get(ctx context.Context, number int) (*envelope.Key, error) {
 	return k, nil
 }
 
-// message opens the message of an event at rest.
-func (r *keyring) message(ctx context.Context, key int, data []byte) (string, error) {
-	if key == 0 {
-		return string(data), nil
+// message is the message of an event at rest. Its block is opened once.
+func (r *keyring) message(ctx context.Context, x *raw) (string, error) {
+	if x.in.text == nil {
+		k, err := r.get(ctx, x.in.key)
+		if err != nil {
+			return "", err
+		}
+		if x.in.text, err = k.Open(x.in.data, []byte(r.group.ID)); err != nil {
+			return "", fmt.Errorf("read event of log group %s: %w", r.group.Name, err)
+		}
 	}
-	k, err := r.get(ctx, key)
-	if err != nil {
-		return "", err
+	if x.to > len(x.in.text) {
+		return "", errDamaged
 	}
-	plain, err := k.Open(data, []byte(r.group.ID))
-	if err != nil {
-		return "", fmt.Errorf("read event of log group %s: %w", r.group.Name, err)
-	}
-	return string(plain), nil
+	return string(x.in.text[x.from:x.to]), nil
 }
 
 func sealContext(groupARN string) map[string]string {

@@ -20,27 +20,13 @@ const (
 	maxPageEvents = 10_000
 )
 
-// A raw is an event as it was read, still sealed.
-type raw struct {
-	stream   string // name
-	position string
-	ingested int64
-	key      int
-	data     []byte
-}
-
-func rawOf(stream, position string, row []byte) (raw, error) {
-	ingested, key, data, err := readRow(row)
-	return raw{stream, position, ingested, key, data}, err
-}
-
 // A page is what GetLogEvents is asked for. Tokens stand between two events:
 // "f/<position>" goes on with the first event from there, "b/<position>" with
 // those before it.
 type page struct {
-	from, to string // positions; to is exclusive, "" unbounded
-	down     bool
-	limit    int
+	span
+	down  bool
+	limit int
 }
 
 // GetLogEvents reads a stream, forward or backward. Both tokens are always
@@ -75,11 +61,11 @@ func (s *Service) GetLogEvents(ctx context.Context, in *sdk.GetLogEventsInput) (
 	out := &sdk.GetLogEventsOutput{Events: []types.OutputLogEvent{}}
 	keys := keyring{s: s, group: &g}
 	for _, r := range found {
-		text, err := keys.message(ctx, r.key, r.data)
+		text, err := keys.message(ctx, &r)
 		if err != nil {
 			return nil, err
 		}
-		out.Events = append(out.Events, types.OutputLogEvent{Message: &text, Timestamp: new(timeOf(r.position)), IngestionTime: new(r.ingested)})
+		out.Events = append(out.Events, types.OutputLogEvent{Message: &text, Timestamp: new(timeOf(r.position)), IngestionTime: new(r.in.ingested)})
 	}
 	forward, backward := at, at
 	if len(found) > 0 {
@@ -137,29 +123,16 @@ func successor(position string) string {
 
 // read returns the page's events, the oldest first.
 func (p page) read(tx *store.Tx, name, streamID string) ([]raw, error) {
-	prefix := streamID + "/"
-	to := store.PrefixEnd(prefix)
-	if p.to != "" {
-		to = prefix + p.to
-	}
 	if p.to != "" && p.to <= p.from {
 		return nil, nil
 	}
-	rows := events.Range(tx, prefix+p.from, to)
-	if p.down {
-		rows = events.RangeDown(tx, prefix+p.from, to)
-	}
 	var found []raw
 	size := 0
-	for r, err := range rows {
+	for x, err := range p.span.read(tx, name, streamID, p.down) {
 		if err != nil {
 			return nil, err
 		}
-		x, err := rawOf(name, r.Key[len(prefix):], r.Value)
-		if err != nil {
-			return nil, err
-		}
-		if size += len(x.data) + eventOverhead; size > maxPageBytes && len(found) > 0 {
+		if size += x.size(); size > maxPageBytes && len(found) > 0 {
 			break
 		}
 		if found = append(found, x); len(found) == p.limit {
