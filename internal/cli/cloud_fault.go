@@ -225,8 +225,11 @@ func (r faultResult) Text(p *ui.Page) {
 		kinds = append(kinds, fmt.Sprintf("%s %d", k, n))
 	}
 	slices.Sort(kinds)
-	if len(kinds) > 0 {
-		p.Line(p.Dim(fmt.Sprintf("seed %d; injected: %s", r.Seed, strings.Join(kinds, ", "))))
+	if len(kinds) == 0 {
+		kinds = []string{"nothing"}
+	}
+	if len(r.Rules) > 0 || len(r.Injected) > 0 {
+		p.Line(p.Dim(fmt.Sprintf("seed %d; injected so far: %s", r.Seed, strings.Join(kinds, ", "))))
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -58,14 +57,14 @@ func (r *Run) resilience() check.Suite {
 func (r *Run) claimInjected(_ context.Context, t *check.T, s *storm) error {
 	var kinds []string
 	total := 0
-	for kind, n := range s.injected {
+	t.Figure("seed", float64(r.o.Seed), "")
+	for _, kind := range slices.Sorted(maps.Keys(s.injected)) {
+		n := s.injected[kind]
 		kinds = append(kinds, fmt.Sprintf("%s %d", kind, n))
 		total += n
+		t.Figure("injected: "+kind, float64(n), "faults")
 	}
-	sort.Strings(kinds)
 	t.Claim(fmt.Sprintf("faults of seed %d in %s", r.o.Seed, r.o.Duration), "some", strings.Join(kinds, ", "), total > 0)
-	t.Figure("seed", float64(r.o.Seed), "")
-	t.Figure("faults", float64(total), "")
 	t.Figure("orders", float64(len(s.jobs)), "")
 	return nil
 }

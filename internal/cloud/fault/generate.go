@@ -58,7 +58,7 @@ func (g generator) always() []Rule {
 		{Name: "lost-puts", Kind: Error, Point: After, Service: "dynamodb", Operation: "PutItem", Principal: work, Probability: g.between(0.05, 0.15), For: d},
 		{Name: "throttled-writes", Kind: Throttle, Service: "dynamodb", Principal: work, Operation: "*Item", Probability: g.between(0.03, 0.08), For: d},
 		{Name: "events-twice", Kind: Duplicate, Service: "events", Operation: "deliver", Probability: g.between(0.1, 0.3), For: d},
-		{Name: "functions-again", Kind: Duplicate, Probability: g.between(0.05, 0.15), For: d},
+		{Name: "functions-again", Kind: Duplicate, Service: "lambda", Probability: g.between(0.05, 0.15), For: d},
 		{Name: "crashes-after", Kind: Crash, Point: After, Probability: g.between(0.02, 0.06), For: d},
 	}
 }
@@ -69,6 +69,7 @@ func (g generator) sometimes() []Rule {
 		{Name: "crashes-before", Kind: Crash, Point: Before, Probability: g.between(0.02, 0.06), For: d},
 		{Name: "time-outs-after", Kind: Timeout, Point: After, Delay: g.millis(100, 500), Probability: g.between(0.01, 0.04), For: d},
 		{Name: "time-outs-before", Kind: Timeout, Point: Before, Delay: g.millis(100, 500), Probability: g.between(0.01, 0.03), For: d},
+		{Name: "tasks-again", Kind: Duplicate, Probability: g.between(0.02, 0.1), For: d},
 		{Name: "notices-twice", Kind: Duplicate, Service: "sns", Operation: "deliver", Probability: g.between(0.1, 0.3), For: d},
 		{Name: "late-events", Kind: Delay, Service: "events", Operation: "deliver", Delay: g.millis(20, 300), Probability: g.between(0.05, 0.3), For: d},
 		{Name: "late-notices", Kind: Delay, Service: "sns", Operation: "deliver", Delay: g.millis(20, 300), Probability: g.between(0.05, 0.3), For: d},
