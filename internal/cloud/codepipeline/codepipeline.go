@@ -34,7 +34,7 @@ type Options struct {
 	Account string
 	// Archive zips the tree of a commit for a CodeCommit source action; it
 	// judges codecommit:UploadArchive for as, an action that AWS's API lists
-	// in policies only.
+	// in policies only. nil: there is no CodeCommit.
 	Archive func(ctx context.Context, as wire.As, repository, commit string) (zip []byte, err error)
 }
 
@@ -45,7 +45,14 @@ type Service struct {
 }
 
 // New makes the service.
-func New(o Options) *Service { return &Service{Options: o, providers: providers()} }
+func New(o Options) *Service {
+	if o.Archive == nil {
+		o.Archive = func(_ context.Context, _ wire.As, repository, _ string) ([]byte, error) {
+			return nil, wire.Errorf("RepositoryDoesNotExistException", "%s does not exist: there is no CodeCommit", repository)
+		}
+	}
+	return &Service{Options: o, providers: providers()}
+}
 
 // Register adds the operations and task handlers.
 func (s *Service) Register(m *wire.Mux, q *event.Queue) {
