@@ -79,6 +79,9 @@ func (s *Stack) Sweep(ctx context.Context) (Leftovers, error) {
 		s.sweepBuilds(ctx, &l)
 	}
 	s.sweepTags(ctx, &l)
+	if ctx.Err() != nil { // cut short, which proves nothing
+		return l, fmt.Errorf("sweep by tag: %w", context.Cause(ctx))
+	}
 	return l, nil
 }
 
