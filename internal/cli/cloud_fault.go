@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,22 +55,14 @@ func (a *app) readFaults(folder local.Folder, o faultFlags) (s fault.Schedule, s
 	return s, nil, err
 }
 
-// killCloud returns how a fault of that kind ends this process: the program is
-// executed anew in its place. To everybody else that is kill -9 and a restart:
-// memory, connections and locks are gone without a word. The time of the
-// restart is the only difference, and keeps the cloud's process the same for
-// whoever supervises it.
+// killCloud returns how a fault of that kind ends this process.
 func (a *app) killCloud(folder local.Folder, o cloudStartOptions) func([]byte) {
 	return func(state []byte) {
-		file := filepath.Join(string(folder), "fault.state")
-		args := []string{"miniforge", "cloud", "start", "--timeout=0", "--quiet", "--fault-state=" + file}
+		command := []string{a.env.Executable, "cloud", "start", "--timeout=0", "--quiet"}
 		if o.auto {
-			args = append(args, "--auto")
+			command = append(command, "--auto")
 		}
-		err := os.WriteFile(file, state, 0o600)
-		if err == nil {
-			err = syscall.Exec(a.env.Executable, args, os.Environ()) //nolint:gosec // this very program
-		}
+		err := folder.Replace(command, "--fault-state", state)
 		panic(fmt.Sprintf("the cloud was to be killed and started again: %v", err))
 	}
 }

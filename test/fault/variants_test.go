@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -124,6 +125,9 @@ func (w *world) finds(v variant) {
 		r, text = w.resilience(seed+1, 2*time.Second, 8*time.Second)
 		for id, why := range r.failed() {
 			if slices.Contains(v.caught, id) {
+				if replay := fmt.Sprintf("miniforge verify resilience --seed %d --duration 2s", seed+1); !strings.Contains(text, replay) {
+					w.t.Errorf("%s: the way to replay the faults is missing: %s\n%s", v.name, replay, text)
+				}
 				w.t.Logf("%s: found by %s: %s", v.name, id, why)
 				return
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -164,9 +165,7 @@ func (e *Engine) Status() Status {
 
 func (e *Engine) status() Status {
 	s := Status{Seed: e.seed, Kinds: e.kinds(), Rules: []RuleStatus{}, Injected: map[Kind]int{}, Log: slices.Clone(e.log)}
-	for k, n := range e.past {
-		s.Injected[k] = n
-	}
+	maps.Copy(s.Injected, e.past)
 	for _, r := range e.rules {
 		s.Rules = append(s.Rules, RuleStatus{r.Rule, r.Since, r.Asked, r.Injected})
 		if r.Injected > 0 {

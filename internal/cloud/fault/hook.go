@@ -67,20 +67,18 @@ func (e *Engine) Tasks() func(event.Handler) event.Handler {
 			if d.end(t) {
 				return next(ctx, t) // its fault has happened
 			}
-			for _, r := range e.strike(s, Duplicate, Delay) {
+			if hit := e.strike(s, Delay); len(hit) > 0 {
 				d.begin(t)
-				if r.Kind == Delay {
-					return event.Again(time.Duration(r.Delay))
-				}
-				if result := next(ctx, t); result != event.Done() {
-					d.end(t)
-					return result
-				}
-				// As if the process had died before the end was recorded: done
-				// again, unless the handler ended the task with its effect.
-				return event.Again(0)
+				return event.Again(time.Duration(hit[0].Delay))
 			}
-			return next(ctx, t)
+			result := next(ctx, t)
+			if result != event.Done() || len(e.strike(s, Duplicate)) == 0 {
+				return result
+			}
+			// As if the process had died before the end was recorded: done
+			// again, unless the handler ended the task with its effect.
+			d.begin(t)
+			return event.Again(0)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package fault
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 )
 
 // A batch is the event of a stream's mapping, as far as order matters.
@@ -35,8 +36,8 @@ func reorder(payload []byte) []byte {
 		return payload
 	}
 	var all batch
-	for i := len(groups) - 1; i >= 0; i-- {
-		all.Records = append(all.Records, groups[i]...)
+	for _, g := range slices.Backward(groups) {
+		all.Records = append(all.Records, g...)
 	}
 	out, err := json.Marshal(all)
 	if err != nil {

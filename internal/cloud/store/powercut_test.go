@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -28,10 +29,7 @@ func filesOf(t testing.TB, file string) image {
 
 // with is the image with another content of one file.
 func (m image) with(file string, content []byte) image {
-	c := image{}
-	for f, b := range m {
-		c[f] = b
-	}
+	c := maps.Clone(m)
 	c[file] = content
 	return c
 }
