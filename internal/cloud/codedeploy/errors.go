@@ -90,9 +90,9 @@ const pageSize = 100
 // A pager cuts a list that is read in the order of its keys. Its token is the
 // last key told, so that what comes or goes between two pages moves nothing.
 type pager struct {
-	n      int
-	last   string
-	next   *string
+	n    int
+	last string
+	next *string
 }
 
 // openToken reads a token of the list whose keys begin with prefix; from is

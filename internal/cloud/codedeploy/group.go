@@ -43,8 +43,12 @@ func (s *Service) registerGroups(api *wire.API) {
 		arn := c.ARN("codedeploy", groupResource(aws.ToString(in.ApplicationName), aws.ToString(in.CurrentDeploymentGroupName)))
 		return append([]authz.Access{{Action: "codedeploy:UpdateDeploymentGroup", Resource: arn}}, passing(in.ServiceRoleArn)...)
 	}))
-	wire.Handle(api, s.GetDeploymentGroup, onGroup(func(in *sdk.GetDeploymentGroupInput) (a, g *string) { return in.ApplicationName, in.DeploymentGroupName }))
-	wire.Handle(api, s.DeleteDeploymentGroup, onGroup(func(in *sdk.DeleteDeploymentGroupInput) (a, g *string) { return in.ApplicationName, in.DeploymentGroupName }))
+	wire.Handle(api, s.GetDeploymentGroup, onGroup(func(in *sdk.GetDeploymentGroupInput) (a, g *string) {
+		return in.ApplicationName, in.DeploymentGroupName
+	}))
+	wire.Handle(api, s.DeleteDeploymentGroup, onGroup(func(in *sdk.DeleteDeploymentGroupInput) (a, g *string) {
+		return in.ApplicationName, in.DeploymentGroupName
+	}))
 	wire.Handle(api, s.ListDeploymentGroups, onApp(func(in *sdk.ListDeploymentGroupsInput) *string { return in.ApplicationName }))
 	wire.Handle(api, s.BatchGetDeploymentGroups, wire.On(func(c *wire.Call, in *sdk.BatchGetDeploymentGroupsInput) (all []string) {
 		for _, n := range in.DeploymentGroupNames {
