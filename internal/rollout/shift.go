@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -86,7 +87,9 @@ func (r *Rollout) explain(ctx context.Context, id string, info *types.Deployment
 		err = fmt.Errorf("%w: %s: %s", err, e.Code, aws.ToString(e.Message))
 	}
 	for _, e := range r.failedEvents(ctx, id) {
-		err = fmt.Errorf("%w; %s", err, e)
+		if !strings.Contains(err.Error(), e.message) { // often it is the error's own
+			err = fmt.Errorf("%w; %s failed: %s", err, e.name, e.message)
+		}
 	}
 	if back := info.RollbackInfo; back != nil && aws.ToString(back.RollbackDeploymentId) != "" {
 		err = fmt.Errorf("%w; rolled back by %s", err, *back.RollbackDeploymentId)
@@ -94,9 +97,12 @@ func (r *Rollout) explain(ctx context.Context, id string, info *types.Deployment
 	return err
 }
 
+// A failedEvent is a lifecycle event of a deployment that failed.
+type failedEvent struct{ name, message string }
+
 // failedEvents tells of the lifecycle events that failed. It is best effort:
 // that the deployment failed is known already.
-func (r *Rollout) failedEvents(ctx context.Context, id string) (events []string) {
+func (r *Rollout) failedEvents(ctx context.Context, id string) (events []failedEvent) {
 	list, err := r.CodeDeploy.ListDeploymentTargets(ctx, &codedeploy.ListDeploymentTargetsInput{DeploymentId: &id})
 	if err != nil || len(list.TargetIds) == 0 {
 		return nil
@@ -110,14 +116,9 @@ func (r *Rollout) failedEvents(ctx context.Context, id string) (events []string)
 			continue
 		}
 		for _, e := range t.LambdaTarget.LifecycleEvents {
-			if e.Status != types.LifecycleEventStatusFailed {
-				continue
+			if e.Status == types.LifecycleEventStatusFailed && e.Diagnostics != nil {
+				events = append(events, failedEvent{aws.ToString(e.LifecycleEventName), aws.ToString(e.Diagnostics.Message)})
 			}
-			text := aws.ToString(e.LifecycleEventName) + " failed"
-			if d := e.Diagnostics; d != nil && aws.ToString(d.Message) != "" {
-				text += ": " + *d.Message
-			}
-			events = append(events, text)
 		}
 	}
 	return events
