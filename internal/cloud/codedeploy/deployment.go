@@ -129,11 +129,14 @@ func (s *Service) CreateDeployment(ctx context.Context, in *sdk.CreateDeployment
 			}
 		}
 		d.Info.Revision = &r.Location
+		if err := s.launch(tx, &g, &d); err != nil {
+			return err
+		}
 		r.Info.LastUsedTime = d.Info.CreateTime
 		if r.Info.FirstUsedTime == nil {
 			r.Info.FirstUsedTime = d.Info.CreateTime
 		}
-		return errors.Join(revisions.Put(tx, key(region, *in.ApplicationName, revisionID), r), s.launch(tx, &g, &d))
+		return revisions.Put(tx, key(region, *in.ApplicationName, revisionID), r)
 	})
 	return &sdk.CreateDeploymentOutput{DeploymentId: d.Info.DeploymentId}, err
 }

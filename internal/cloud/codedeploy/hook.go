@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -93,12 +94,8 @@ func (d *deployment) execution(id string) (known, done bool) {
 	if d.Hook != nil && d.Hook.Execution == id {
 		return true, !d.active() || d.End != nil || d.Hook.Answer != ""
 	}
-	for _, old := range d.Executions {
-		if old == id {
-			return true, true
-		}
-	}
-	return false, false
+	past := slices.Contains(d.Executions, id)
+	return past, past
 }
 
 // StopDeployment has a deployment end. Unless the alias is to be put back

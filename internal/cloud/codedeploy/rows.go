@@ -1,6 +1,7 @@
 package codedeploy
 
 import (
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/codedeploy/types"
@@ -92,13 +93,7 @@ type ending struct {
 	Trouble  string `json:",omitempty"`
 }
 
-func key(parts ...string) string {
-	k := parts[0]
-	for _, p := range parts[1:] {
-		k += "/" + p
-	}
-	return k
-}
+func key(parts ...string) string { return strings.Join(parts, "/") }
 
 // moment is a time as a part of a key: such keys order as their times do.
 func moment(t time.Time) string { return t.UTC().Format("20060102T150405.000") }

@@ -3,6 +3,7 @@ package codedeploy
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/codedeploy/types"
@@ -191,15 +192,7 @@ func (d *deployment) fail(code types.ErrorCode, text string, why types.Lifecycle
 // is not rolled back.
 func (d *deployment) rollsBack(e types.AutoRollbackEvent) bool {
 	c := d.Info.AutoRollbackConfiguration
-	if c == nil || !c.Enabled || d.Rollback {
-		return false
-	}
-	for _, on := range c.Events {
-		if on == e {
-			return true
-		}
-	}
-	return false
+	return c != nil && c.Enabled && !d.Rollback && slices.Contains(c.Events, e)
 }
 
 // touched tells whether the alias may have been changed.

@@ -188,8 +188,7 @@ func (s *Service) setAlias(ctx context.Context, d *deployment, percent int) erro
 func (s *Service) putBack(ctx context.Context, d *deployment) (change, error) {
 	if d.End.Return && d.touched() {
 		if err := s.setAlias(ctx, d, 0); err != nil {
-			var missing *lambdatypes.ResourceNotFoundException
-			if !errors.As(err, &missing) {
+			if _, gone := errors.AsType[*lambdatypes.ResourceNotFoundException](err); !gone {
 				return nil, err
 			}
 		}
