@@ -61,3 +61,11 @@ FIRST ?= 1
 .PHONY: soak
 soak: ## Run 200 seeded schedules of faults, a minute each (SEEDS, DURATION, FIRST)
 	$(GO) test -count=1 -timeout 0 -v ./test/fault -slow -seeds $(SEEDS) -duration $(DURATION) -first $(FIRST) -worlds 4
+
+.PHONY: cuts
+cuts: ## Cut up and down at each of their API calls, before and after its effect
+	$(GO) test -count=1 -timeout 60m ./test/crash -run CutAnywhere -every-call
+
+.PHONY: kills
+kills: ## Kill up and down 1,000 times at random; nothing may be left over
+	$(GO) test -count=1 -timeout 120m -v ./test/crash -run KilledUp -kills 1000 -seed $$RANDOM$$$$

@@ -3,9 +3,11 @@ package resource
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
 
 	"miniforge/internal/graph"
@@ -85,6 +87,17 @@ var races = []race{
 	{"InvalidStructureException", "not authorized to perform AssumeRole on role"},
 	{"InvalidInputException", "ot authorized to perform"},
 	{"InvalidRoleException", "permissions required to assume the role"},
+
+	// What was absent a moment ago is there: the answer to the call that made it
+	// was lost, and the call repeated. Another look tells whether it is ours.
+	{"ResourceConflictException", "already exist"},
+	{"ResourceInUseException", "already exists"},
+	{"ResourceAlreadyExistsException", ""},
+	{"EntityAlreadyExists", ""},
+	{"EntityAlreadyExistsException", ""},
+	{"AlreadyExistsException", ""},
+	{"BucketAlreadyOwnedByYou", ""},
+	{"ConflictException", "already exists"},
 }
 
 // failed says which call failed on what. Errors that time may cure become
@@ -99,6 +112,20 @@ func failed(verb, what string, err error) error {
 	}
 	return wrapped
 }
+
+// failedOnce is failed for a call that makes something new each time. Such a
+// call must not be repeated by the SDK, which cannot know whether the first had
+// its effect: here the resource is looked at again before.
+func failedOnce(verb, what string, err error) error {
+	if err != nil && passing.IsErrorRetryable(err).Bool() {
+		return notYet(verb, what, err)
+	}
+	return failed(verb, what, err)
+}
+
+// passing are the errors that the SDK would repeat a call after.
+var passing = retry.IsErrorRetryables(append(retry.DefaultRetryables[:len(retry.DefaultRetryables):len(retry.DefaultRetryables)],
+	retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{http.StatusTooManyRequests: {}}}))
 
 func isRace(err error) bool {
 	api, ok := errors.AsType[smithy.APIError](err)

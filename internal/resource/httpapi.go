@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2"
 	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2/types"
 
@@ -203,9 +204,9 @@ func accessLogFormat() string {
 }
 
 func (a *HTTPAPI) Create(ctx context.Context) error {
-	out, err := a.Gateway.CreateApi(ctx, &apigatewayv2.CreateApiInput{Name: &a.Name, ProtocolType: types.ProtocolTypeHttp, Tags: a.Owner.Tags()})
+	out, err := a.Gateway.CreateApi(ctx, &apigatewayv2.CreateApiInput{Name: &a.Name, ProtocolType: types.ProtocolTypeHttp, Tags: a.Owner.Tags()}, unrepeated)
 	if err != nil {
-		return failed("create API", a.Name, err)
+		return failedOnce("create API", a.Name, err)
 	}
 	a.id, a.endpoint, a.parts = deref(out.ApiId), deref(out.ApiEndpoint), apiParts{}
 	return a.Update(ctx, a.compare())
@@ -214,7 +215,7 @@ func (a *HTTPAPI) Create(ctx context.Context) error {
 func (a *HTTPAPI) Update(ctx context.Context, diffs []graph.Diff) error {
 	if drifted(diffs, "Integration") {
 		if err := a.putIntegration(ctx); err != nil {
-			return failed("set integration of API", a.Name, err)
+			return failedOnce("set integration of API", a.Name, err)
 		}
 	}
 	if drifted(diffs, "Route", "Integration") {
@@ -241,13 +242,17 @@ func (a *HTTPAPI) putIntegration(ctx context.Context) error {
 	out, err := a.Gateway.CreateIntegration(ctx, &apigatewayv2.CreateIntegrationInput{
 		ApiId: &a.id, IntegrationType: types.IntegrationTypeAwsProxy, IntegrationMethod: &method,
 		IntegrationUri: &uri, PayloadFormatVersion: &version,
-	})
+	}, unrepeated)
 	if err != nil {
 		return err
 	}
 	a.parts.integration = &types.Integration{IntegrationId: out.IntegrationId}
 	return nil
 }
+
+// unrepeated is for calls that make a thing without a name of its own: see
+// failedOnce.
+func unrepeated(o *apigatewayv2.Options) { o.Retryer = aws.NopRetryer{} }
 
 // putRoutes makes the routes those declared, and no other.
 func (a *HTTPAPI) putRoutes(ctx context.Context) error {
@@ -260,6 +265,9 @@ func (a *HTTPAPI) putRoutes(ctx context.Context) error {
 		switch {
 		case !slices.Contains(a.Routes, key):
 			_, err = a.Gateway.DeleteRoute(ctx, &apigatewayv2.DeleteRouteInput{ApiId: &a.id, RouteId: r.RouteId})
+			if gone(err) {
+				err = nil
+			}
 		case deref(r.Target) != target:
 			_, err = a.Gateway.UpdateRoute(ctx, &apigatewayv2.UpdateRouteInput{ApiId: &a.id, RouteId: r.RouteId, Target: &target})
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"golang.org/x/sync/errgroup"
@@ -237,9 +238,9 @@ func (k *Key) Create(ctx context.Context) error {
 		Tags: tagList(k.Owner.Tags(), func(key, v *string) types.Tag {
 			return types.Tag{TagKey: key, TagValue: v}
 		}),
-	})
+	}, func(o *kms.Options) { o.Retryer = aws.NopRetryer{} })
 	if err != nil {
-		return failed("create key", k.Alias, err)
+		return failedOnce("create key", k.Alias, err)
 	}
 	k.arn = deref(out.KeyMetadata.Arn)
 	return k.Update(ctx, []graph.Diff{{Field: "Rotation"}, {Field: "Alias"}})

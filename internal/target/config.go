@@ -7,8 +7,11 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -40,10 +43,30 @@ func newHTTPClient(real bool) *awshttp.BuildableClient {
 	})
 }
 
+// The limits of a call's repetitions. An endpoint that is busy may refuse the
+// same call several times in a row, and up makes hundreds of calls: the SDK's
+// three attempts would fail it. Nine pauses add up to about a minute and a half.
+const (
+	maxAttempts = 10
+	maxBackoff  = 20 * time.Second
+)
+
+// Retryer repeats calls that were throttled, that the service could not serve,
+// or whose answer was lost, with exponential back-off and jitter, until the
+// deadline of the command's context. It has no budget over all calls, as the
+// SDK's own has, which would end a command that meets a busy endpoint.
+func Retryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts, o.MaxBackoff, o.RateLimiter = maxAttempts, maxBackoff, ratelimit.None
+		o.Retryables = append(o.Retryables, retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{http.StatusTooManyRequests: {}}})
+	})
+}
+
 // loadConfig reads the SDK's own chain: environment, profiles, SSO, containers.
 func loadConfig(ctx context.Context, o Options) (aws.Config, error) {
 	options := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(newHTTPClient(o.Target == AWS)),
+		config.WithRetryer(Retryer),
 		config.WithLogger(logging.Nop{}), // its warnings would get between the lines of progress
 	}
 	if o.Region != "" {

@@ -167,7 +167,7 @@ func openLocal(ctx context.Context, o Options) (*Target, error) {
 	// AWS must neither reach nor break the local cloud.
 	t.Config = guarded(aws.Config{
 		Region: region, BaseEndpoint: aws.String(state.Endpoint), HTTPClient: newHTTPClient(false),
-		Credentials: static(state.AccessKeyID, state.SecretAccessKey),
+		Credentials: static(state.AccessKeyID, state.SecretAccessKey), Retryer: Retryer,
 	})
 	t.HTTP = guardedHTTP()
 	t.functionsFor(runtime.GOOS, runtime.GOARCH)

@@ -12,8 +12,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
@@ -30,6 +32,7 @@ import (
 	"miniforge/internal/cloud"
 	"miniforge/internal/graph"
 	"miniforge/internal/stack"
+	"miniforge/internal/target"
 )
 
 // An account is an embedded cloud of its own, in memory, without a socket.
@@ -75,7 +78,7 @@ func (a *account) stack(via http.RoundTripper) *stack.Stack {
 	}
 	s, err := stack.New(aws.Config{
 		Region: a.Region, BaseEndpoint: aws.String("http://cloud.test"), HTTPClient: &http.Client{Transport: via},
-		Credentials: credentials.NewStaticCredentialsProvider(a.AccessKeyID, a.SecretAccessKey, ""),
+		Credentials: credentials.NewStaticCredentialsProvider(a.AccessKeyID, a.SecretAccessKey, ""), Retryer: quick,
 	}, o)
 	if err != nil {
 		a.t.Fatal(err)
@@ -83,13 +86,19 @@ func (a *account) stack(via http.RoundTripper) *stack.Stack {
 	return s
 }
 
+// quick is the program's own way to repeat calls, with shorter pauses.
+func quick() aws.Retryer { return retry.AddWithMaxBackoffDelay(target.Retryer(), 20*time.Millisecond) }
+
+// soon makes graphs try again soon, too.
+var soon = graph.Options{RetryMin: 10 * time.Millisecond}
+
 // up and down are what the commands of these names do between their locks.
 func up(ctx context.Context, s *stack.Stack) error {
 	g, err := s.Graph()
 	if err != nil {
 		return err
 	}
-	if _, err := g.Ensure(ctx, graph.Options{}); err != nil {
+	if _, err := g.Ensure(ctx, soon); err != nil {
 		return err
 	}
 	_, err = s.Seed(ctx)
@@ -101,10 +110,10 @@ func down(ctx context.Context, s *stack.Stack) error {
 	if err != nil {
 		return err
 	}
-	if _, err := g.Inspect(ctx, graph.Options{}); err != nil {
+	if _, err := g.Inspect(ctx, soon); err != nil {
 		return err
 	}
-	if _, err := g.Destroy(ctx, graph.Options{}); err != nil {
+	if _, err := g.Destroy(ctx, soon); err != nil {
 		return err
 	}
 	left, err := s.Sweep(ctx)
