@@ -13,9 +13,10 @@ func TestSchedules(t *testing.T) {
 		seed := *first + uint64(i)
 		t.Run(fmt.Sprintf("seed-%d", seed), func(t *testing.T) {
 			t.Parallel()
-			r, text := take(t).resilience(seed, *duration, *patience)
+			w := take(t)
+			r, text := w.resilience(seed, *duration, *patience)
 			if !r.OK {
-				t.Errorf("replay by: miniforge verify resilience --seed %d --duration %s\n%s", seed, *duration, text)
+				t.Errorf("replay by: miniforge verify resilience --seed %d --duration %s\n%s\nthe cloud's log:\n%s", seed, *duration, text, w.complaints())
 				return
 			}
 			t.Log(text)

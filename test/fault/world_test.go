@@ -187,6 +187,21 @@ func (w *world) resilience(seed uint64, d, patience time.Duration) (r report, te
 	return r, string(out)
 }
 
+// complaints are the last warnings and errors in the cloud's own log.
+func (w *world) complaints() string {
+	data, err := os.ReadFile(filepath.Join(w.state, "cloud.log"))
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-50):], "")
+}
+
 // config reaches the world's cloud as any SDK does.
 func (w *world) config() aws.Config {
 	w.t.Helper()
