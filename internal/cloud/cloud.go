@@ -19,6 +19,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"miniforge/internal/cloud/apigw"
+	"miniforge/internal/cloud/authz"
+	"miniforge/internal/cloud/codecommit"
 	"miniforge/internal/cloud/event"
 	"miniforge/internal/cloud/fault"
 	"miniforge/internal/cloud/iam"
@@ -68,10 +70,12 @@ type Cloud struct {
 	iam  *iam.Service   // knows users' keys
 	sts  *sts.Service   // knows sessions
 
-	functions *lambda.Service // serves functions' code
-	faults    *fault.Engine
-	policies  memo.Map[string, string] // of resources, by ARN
-	temp      string                   // to be removed by Close
+	functions    *lambda.Service     // serves functions' code
+	repositories *codecommit.Service // serves git
+	faults       *fault.Engine
+	judge        *authz.Engine
+	policies     memo.Map[string, string] // of resources, by ARN
+	temp         string                   // to be removed by Close
 
 	stop       context.CancelFunc
 	background *errgroup.Group
@@ -166,6 +170,8 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.faultAdmin().ServeHTTP(w, r)
 	case strings.HasPrefix(r.URL.Path, apigw.BasePath):
 		c.faults.HTTP(route, c.apis).ServeHTTP(w, r)
+	case strings.HasPrefix(r.URL.Path, codecommit.GitPath):
+		c.repositories.ServeGit(w, r)
 	case strings.HasPrefix(r.URL.Path, lambda.CodePath):
 		c.functions.ServeCode(w, r)
 	default:

@@ -52,29 +52,30 @@ func (c *Cloud) compose(master []byte) error {
 	machines := sfn.New(sfn.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account, Overloaded: func() bool { return machines.Busy() >= maxBusy }})
 
-	repositories := codecommit.New(codecommit.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
+	c.repositories = codecommit.New(codecommit.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Credential: c.authenticate, Authorize: c.allow})
 	builds := codebuild.New(codebuild.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("builds"), Endpoint: c.Endpoint})
 	deployments := codedeploy.New(codedeploy.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
-	pipelines := codepipeline.New(codepipeline.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
+	pipelines := codepipeline.New(codepipeline.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Archive: c.repositories.Archive})
 
 	tagged := map[string]tagging.Source{
-		"apigateway": c.apis, "codebuild": builds, "codecommit": repositories, "codedeploy": deployments, "codepipeline": pipelines,
+		"apigateway": c.apis, "codebuild": builds, "codecommit": c.repositories, "codedeploy": deployments, "codepipeline": pipelines,
 		"dynamodb": tables, "events": buses, "kms": keys, "lambda": c.functions, "logs": logGroups, "s3": buckets, "sns": topics, "sqs": queues, "states": machines,
 	}
-	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, tables, queues, topics, buses, c.functions, machines, c.apis, repositories, builds, deployments, pipelines, tagging.New(tagged)} {
+	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, tables, queues, topics, buses, c.functions, machines, c.apis, c.repositories, builds, deployments, pipelines, tagging.New(tagged)} {
 		r.Register(c.mux, q)
 	}
 	policies := map[string]policyTable{
 		"lambda": {c.functions, lambda.PolicyTable}, "logs": {logGroups, logs.PolicyTable}, "s3": {buckets, s3.PolicyTable}, "sns": {topics, sns.PolicyTable},
 		"sqs": {queues, sqs.PolicyTable}, "events": {buses, events.PolicyTable}, "kms": {keys, ""},
 	}
-	c.mux.Use(c.authorize(&authz.Engine{
+	c.judge = &authz.Engine{
 		Account: account, Identity: c.iam.IdentityPolicies, PrincipalTags: c.iam.PrincipalTags, Grants: keys.Granted,
 		Resource: func(ctx context.Context, arn string) (string, error) { return c.resourcePolicy(ctx, policies, arn) },
 		ResourceTags: func(ctx context.Context, arn string) (map[string]string, error) {
 			return resourceTags(ctx, tagged, arn)
 		},
-	}))
+	}
+	c.mux.Use(c.authorize(c.judge))
 	c.mux.Use(c.faults.Intercept)
 	c.start(q, c.apis.Run, c.functions.Run)
 	return nil
@@ -153,6 +154,11 @@ func (c *Cloud) authenticate(ctx context.Context, id, token string) (wire.Creden
 		err = wire.ErrUnknownKey
 	}
 	return wire.Credential{Secret: secret, Principal: p}, err
+}
+
+// allow judges what is no operation of an API, such as git's requests.
+func (c *Cloud) allow(ctx context.Context, p authz.Principal, region string, access authz.Access) error {
+	return c.judge.Authorize(ctx, p, authz.Common{Region: region}, []authz.Access{access})
 }
 
 // authorize has every call judged before its service sees it.
