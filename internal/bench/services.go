@@ -1,0 +1,139 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+)
+
+// Services measures an endpoint's services, each with resources of its own,
+// which are removed afterwards.
+type Services struct {
+	Config aws.Config
+	// Prefix begins the names of all resources; it should tell this run from
+	// any other. Tags are put on whatever can be tagged.
+	Prefix string
+	Tags   map[string]string
+	// Function, if not empty, is a Lambda function to invoke, and Payload what
+	// with: it must change nothing.
+	Function string
+	Payload  []byte
+
+	Clients  int
+	Duration time.Duration // of each service
+}
+
+// ErrSkipped is wrapped in the error of a service that cannot be measured here.
+var ErrSkipped = errors.New("skipped")
+
+// A bed is where one service is measured: the script, and how to clear up.
+type bed struct {
+	script Script
+	undo   []func(context.Context) error
+}
+
+// later adds something to do when the service has been measured. What was added
+// last is done first.
+func (b *bed) later(undo func(context.Context) error) { b.undo = append(b.undo, undo) }
+
+func (b *bed) clear(ctx context.Context) error {
+	var errs []error
+	for _, undo := range slices.Backward(b.undo) {
+		errs = append(errs, undo(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// benches are the services in the order in which they are measured.
+var benches = []struct {
+	name  string
+	title string
+	make  func(*Services, context.Context, *bed) error
+}{
+	{"sts", "GetCallerIdentity: what a call costs by itself", (*Services).sts},
+	{"dynamodb", "PutItem, GetItem, UpdateItem, Query on a table", (*Services).dynamodb},
+	{"sqs", "SendMessage, ReceiveMessage, DeleteMessage on a queue", (*Services).sqs},
+	{"sns", "Publish to a topic without subscribers", (*Services).sns},
+	{"events", "PutEvents to a bus without rules", (*Services).events},
+	{"sfn", "StartExecution of a standard machine of one state, and until its end", (*Services).sfn},
+	{"lambda", "Invoke of a function of the stack", (*Services).lambda},
+	{"kms", "Encrypt and Decrypt by a key", (*Services).kms},
+	{"s3", "PutObject and GetObject of 1 KiB", (*Services).s3},
+	{"logs", "PutLogEvents into a stream for each client", (*Services).logs},
+}
+
+// Names lists the services that can be measured.
+func Names() []string {
+	var names []string
+	for _, b := range benches {
+		names = append(names, b.name)
+	}
+	return names
+}
+
+// clearTime bounds the clearing up after a service, also after Ctrl-C.
+const clearTime = time.Minute
+
+// Measure measures one service. Its resources are removed before it returns,
+// also if ctx ends meanwhile. The results are valid even with an error, if
+// there are any.
+func (s *Services) Measure(ctx context.Context, name string) (results []Result, err error) {
+	i := slices.IndexFunc(benches, func(b struct {
+		name  string
+		title string
+		make  func(*Services, context.Context, *bed) error
+	}) bool {
+		return b.name == name
+	})
+	if i < 0 {
+		return nil, fmt.Errorf("bench: no service %q; there are %s", name, strings.Join(Names(), ", "))
+	}
+	var b bed
+	defer func() {
+		clear, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
+		defer cancel()
+		if cerr := b.clear(clear); cerr != nil {
+			err = errors.Join(err, fmt.Errorf("clear up after %s: %w", name, cerr))
+		}
+	}()
+	if err := benches[i].make(s, ctx, &b); err != nil {
+		return nil, fmt.Errorf("prepare %s: %w", name, err)
+	}
+	results, err = Run(ctx, s.Clients, s.Duration, b.script)
+	for i := range results {
+		results[i].Service = name
+	}
+	return results, err
+}
+
+// name is the name of a resource of this run.
+func (s *Services) name(thing string) string { return s.Prefix + "-" + thing }
+
+// await asks again and again until ready says so or ctx ends.
+func await(ctx context.Context, ready func(context.Context) (bool, error)) error {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		ok, err := ready(ctx)
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// tags makes a service's list of tags.
+func tags[T any](s *Services, tag func(key, value *string) T) []T {
+	list := make([]T, 0, len(s.Tags))
+	for k, v := range s.Tags {
+		list = append(list, tag(&k, &v))
+	}
+	return list
+}
