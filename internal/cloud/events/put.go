@@ -33,9 +33,17 @@ type envelope struct {
 	Detail     json.RawMessage `json:"detail"`
 }
 
-// putsEvents are the accesses of PutEvents: every bus that an entry goes to.
+// putsEvents are the accesses of PutEvents: every bus that an entry goes to. A
+// service of AWS needs nobody's leave to tell the default bus about itself.
 func (s *Service) putsEvents(c *wire.Call, in *sdk.PutEventsInput) (all []authz.Access) {
+	own := ""
+	if name, isService := strings.CutSuffix(c.Principal.Service, ".amazonaws.com"); isService && c.Principal.Type == authz.Service {
+		own = "aws." + name
+	}
 	for _, e := range in.Entries {
+		if own != "" && e.Source != nil && *e.Source == own && busOf(e.EventBusName) == defaultBus {
+			continue
+		}
 		a := authz.Access{Action: "events:PutEvents", Resource: c.ARN("events", "event-bus/"+busOf(e.EventBusName)), Context: map[string][]string{}}
 		if e.Source != nil {
 			a.Context["events:source"] = []string{*e.Source}
