@@ -79,7 +79,12 @@ func (d *deployment) conclude() {
 // traffic is back already when it starts (see putBack): a caller who sees the
 // deployment failed sees nothing of it in the alias.
 func (s *Service) rollBack(tx *store.Tx, g *group, d *deployment) error {
-	if g.Good == "" || d.Spec == nil {
+	if !d.Checked {
+		// The revision may be wrong about where the alias belongs.
+		d.Info.RollbackInfo = &types.RollbackInfo{RollbackMessage: new("The deployment changed nothing: there is nothing to roll back")}
+		return nil
+	}
+	if g.Good == "" {
 		d.Info.RollbackInfo = &types.RollbackInfo{RollbackMessage: new("No revision was deployed successfully to the deployment group before: there is none to roll back to")}
 		return nil
 	}

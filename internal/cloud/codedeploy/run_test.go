@@ -199,6 +199,21 @@ func TestRollback(t *testing.T) {
 	})
 }
 
+// A revision that is wrong about where the alias is must not lead a rollback.
+func TestRollbackOfNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.is(r.deploy("", spec(1, 2)), types.DeploymentStatusSucceeded, "")
+		bad := r.deploy("", spec(1, 3))
+		r.is(bad, types.DeploymentStatusFailed, types.ErrorCodeInvalidLambdaConfiguration)
+		if d := r.info(bad); d.RollbackInfo.RollbackDeploymentId != nil || *d.RollbackInfo.RollbackMessage == "" {
+			t.Errorf("%+v", d.RollbackInfo)
+		}
+		if got := r.alias(); got != "2" {
+			t.Errorf("the alias is %s", got)
+		}
+	})
+}
+
 func TestStop(t *testing.T) {
 	for name, c := range map[string]struct {
 		rollback *bool
