@@ -1,6 +1,10 @@
+//go:build !race
+
 // Package fault runs the whole program under seeded schedules of faults, and
 // proves that verification would notice what they can break: known-bad
 // variants of the workflow and the functions must fail it.
+//
+// The race detector would see nothing here: what may race is another process.
 package fault
 
 import (
