@@ -53,6 +53,8 @@ type rig struct {
 	noRole  bool
 	// fault answers a call instead of the cloud, unless it returns nil.
 	fault func(in any) error
+	// lost has a call take effect, and its answer not arrive.
+	lost func(in any) bool
 }
 
 // Call implements [wire.Caller].
@@ -87,6 +89,9 @@ func (r *rig) Call(_ context.Context, as wire.As, in any) (any, error) {
 	case *lambda.UpdateAliasInput:
 		r.version, r.weights = *in.FunctionVersion, in.RoutingConfig.AdditionalVersionWeights
 		r.moves = append(r.moves, r.seen())
+		if r.lost != nil && r.lost(in) {
+			return nil, &wire.Error{Code: "ServiceException", Message: "down", Server: true}
+		}
 		return &lambda.UpdateAliasOutput{}, nil
 	case *lambda.InvokeInput:
 		if in.InvocationType != lambdatypes.InvocationTypeEvent {

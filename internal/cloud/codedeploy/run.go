@@ -67,7 +67,7 @@ func (s *Service) next(ctx context.Context, d *deployment) (change, error) {
 	case d.End != nil:
 		return s.putBack(ctx, d)
 	case d.Info.Status == types.DeploymentStatusCreated:
-		return func(d *deployment) { d.start() }, nil
+		return s.start, nil
 	case !d.Checked:
 		return s.check(ctx, d)
 	case d.Hook != nil:
@@ -124,9 +124,12 @@ func (d *deployment) due() time.Time {
 }
 
 // start begins the deployment.
-func (d *deployment) start() {
+func (s *Service) start(d *deployment) {
 	d.Info.Status, d.Info.StartTime = types.DeploymentStatusInProgress, new(now())
 	d.Info.DeploymentOverview = &types.DeploymentOverview{InProgress: 1}
+	if d.Spec != nil {
+		d.Target = s.target(d)
+	}
 }
 
 // settle goes on as far as that needs no call: through lifecycle events that

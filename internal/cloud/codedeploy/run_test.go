@@ -1,6 +1,7 @@
 package codedeploy
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -346,6 +347,57 @@ func TestAlarms(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Whatever happens to a deployment at whatever time, it ends, and the alias is
+// on one version: the new one if it succeeded, the old one if not.
+func TestAliasIsWhereTheDeploymentSays(t *testing.T) {
+	ends := map[types.DeploymentStatus]int{}
+	for seed := range uint64(300) {
+		bubble(t, func(t *testing.T, r *rig) {
+			rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's randomness
+			r.lost = func(any) bool { return rnd.IntN(4) == 0 }
+			configs := []string{"LambdaAllAtOnce", "LambdaCanary10Percent5Minutes", "LambdaLinear10PercentEvery1Minute"}
+			id := r.deploy(configs[rnd.IntN(3)], spec(1, 2, "BeforeAllowTraffic: pre", "AfterAllowTraffic: post"))
+			for answered := 0; r.info(id).CompleteTime == nil; {
+				time.Sleep(time.Duration(rnd.IntN(100)) * time.Second)
+				r.mu.Lock()
+				asked := len(r.hooks)
+				r.mu.Unlock()
+				switch n := rnd.IntN(100); {
+				case n < 30:
+					r.stop()
+					time.Sleep(time.Duration(rnd.IntN(10)) * time.Minute)
+					r.boot()
+				case n < 80 && asked > answered:
+					status := types.LifecycleEventStatusSucceeded
+					if rnd.IntN(4) == 0 {
+						status = types.LifecycleEventStatusFailed
+					}
+					if err := r.answer(answered, status); err != nil && r.info(id).CompleteTime == nil {
+						t.Fatalf("seed %d: %v", seed, err)
+					}
+					answered++
+				case n > 97:
+					if _, err := r.StopDeployment(r.ctx, &sdk.StopDeploymentInput{DeploymentId: &id}); err != nil && code(err) != "DeploymentAlreadyCompletedException" {
+						t.Fatalf("seed %d: %v", seed, err)
+					}
+				}
+			}
+			d := r.info(id)
+			ends[d.Status]++
+			want := "1"
+			if d.Status == types.DeploymentStatusSucceeded {
+				want = "2"
+			}
+			if got := r.alias(); got != want {
+				t.Errorf("seed %d: the deployment %s, and the alias is %s", seed, d.Status, got)
+			}
+		})
+	}
+	if len(ends) != 3 {
+		t.Errorf("ends seen: %v", ends)
 	}
 }
 

@@ -56,8 +56,9 @@ func (s *Service) check(ctx context.Context, d *deployment) (change, error) {
 		}
 	}
 	return func(d *deployment) {
-		d.Spec, d.Checked = spec, true
-		d.Target = s.target(d)
+		if d.Spec, d.Checked = spec, true; d.Target == nil {
+			d.Target = s.target(d)
+		}
 	}, nil
 }
 
