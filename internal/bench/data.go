@@ -37,29 +37,31 @@ func (s *Services) dynamodb(ctx context.Context, b *bed) error {
 	})
 	payload := &types.AttributeValueMemberS{Value: strings.Repeat("x", 256)}
 	one := &types.AttributeValueMemberN{Value: "1"}
-	b.script = func(ctx context.Context, clock *Clock, client, round int) error {
-		// Keys repeat, so that the table stays small.
-		id := &types.AttributeValueMemberS{Value: fmt.Sprintf("%d-%d", client, round%1000)}
-		key := map[string]types.AttributeValue{"id": id}
-		return first(
-			clock.Time(ctx, "PutItem", func(ctx context.Context) error {
-				_, err := db.PutItem(ctx, &dynamodb.PutItemInput{TableName: &table, Item: map[string]types.AttributeValue{"id": id, "payload": payload}})
-				return err
-			}),
-			clock.Time(ctx, "GetItem", func(ctx context.Context) error {
-				_, err := db.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: key, ConsistentRead: aws.Bool(true)})
-				return err
-			}),
-			clock.Time(ctx, "UpdateItem", func(ctx context.Context) error {
-				_, err := db.UpdateItem(ctx, &dynamodb.UpdateItemInput{TableName: &table, Key: key, UpdateExpression: aws.String("ADD n :one"), ExpressionAttributeValues: map[string]types.AttributeValue{":one": one}})
-				return err
-			}),
-			clock.Time(ctx, "Query", func(ctx context.Context) error {
-				_, err := db.Query(ctx, &dynamodb.QueryInput{TableName: &table, KeyConditionExpression: aws.String("id = :id"), ExpressionAttributeValues: map[string]types.AttributeValue{":id": id}})
-				return err
-			}),
-		)
+	// Keys repeat, so that the table stays small, and all are written first.
+	id := func(client, round int) types.AttributeValue {
+		return &types.AttributeValueMemberS{Value: fmt.Sprintf("%d-%d", client, round%100)}
 	}
+	b.operation("PutItem", func(ctx context.Context, client, round int) error {
+		_, err := db.PutItem(ctx, &dynamodb.PutItemInput{TableName: &table, Item: map[string]types.AttributeValue{"id": id(client, round), "payload": payload}})
+		return err
+	})
+	b.operation("GetItem", func(ctx context.Context, client, round int) error {
+		_, err := db.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: map[string]types.AttributeValue{"id": id(client, round)}, ConsistentRead: aws.Bool(true)})
+		return err
+	})
+	b.operation("UpdateItem", func(ctx context.Context, client, round int) error {
+		_, err := db.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+			TableName: &table, Key: map[string]types.AttributeValue{"id": id(client, round)},
+			UpdateExpression: aws.String("ADD n :one"), ExpressionAttributeValues: map[string]types.AttributeValue{":one": one},
+		})
+		return err
+	})
+	b.operation("Query", func(ctx context.Context, client, round int) error {
+		_, err := db.Query(ctx, &dynamodb.QueryInput{
+			TableName: &table, KeyConditionExpression: aws.String("id = :id"), ExpressionAttributeValues: map[string]types.AttributeValue{":id": id(client, round)},
+		})
+		return err
+	})
 	return err
 }
 
@@ -100,23 +102,18 @@ func (s *Services) kms(ctx context.Context, b *bed) error {
 		return err
 	})
 	text := bytes.Repeat([]byte("x"), 256)
-	b.script = func(ctx context.Context, clock *Clock, _, _ int) error {
-		var sealed []byte
-		err := clock.Time(ctx, "Encrypt", func(ctx context.Context) error {
-			out, err := client.Encrypt(ctx, &kms.EncryptInput{KeyId: id, Plaintext: text})
-			if err == nil {
-				sealed = out.CiphertextBlob
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		return clock.Time(ctx, "Decrypt", func(ctx context.Context) error {
-			_, err := client.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: sealed})
-			return err
-		})
+	sealed, err := client.Encrypt(ctx, &kms.EncryptInput{KeyId: id, Plaintext: text})
+	if err != nil {
+		return err
 	}
+	b.operation("Encrypt", func(ctx context.Context, _, _ int) error {
+		_, err := client.Encrypt(ctx, &kms.EncryptInput{KeyId: id, Plaintext: text})
+		return err
+	})
+	b.operation("Decrypt", func(ctx context.Context, _, _ int) error {
+		_, err := client.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: sealed.CiphertextBlob})
+		return err
+	})
 	return nil
 }
 
@@ -149,25 +146,20 @@ func (s *Services) s3(ctx context.Context, b *bed) error {
 		return nil
 	})
 	body := bytes.Repeat([]byte("x"), 1024)
-	b.script = func(ctx context.Context, clock *Clock, c, _ int) error {
-		key := aws.String(fmt.Sprint(c)) // overwritten, so that few have to be deleted
-		err := clock.Time(ctx, "PutObject", func(ctx context.Context) error {
-			_, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: key, Body: bytes.NewReader(body)})
-			return err
-		})
+	// Overwritten, so that few have to be deleted.
+	b.operation("PutObject", func(ctx context.Context, who, _ int) error {
+		_, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: aws.String(fmt.Sprint(who)), Body: bytes.NewReader(body)})
+		return err
+	})
+	b.operation("GetObject", func(ctx context.Context, who, _ int) error {
+		out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: aws.String(fmt.Sprint(who))})
 		if err != nil {
 			return err
 		}
-		return clock.Time(ctx, "GetObject", func(ctx context.Context) error {
-			out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: key})
-			if err != nil {
-				return err
-			}
-			defer out.Body.Close()
-			_, err = io.Copy(io.Discard, out.Body)
-			return err
-		})
-	}
+		defer out.Body.Close()
+		_, err = io.Copy(io.Discard, out.Body)
+		return err
+	})
 	return nil
 }
 
@@ -186,14 +178,12 @@ func (s *Services) logs(ctx context.Context, b *bed) error {
 		}
 	}
 	line := strings.Repeat("x", 200)
-	b.script = func(ctx context.Context, clock *Clock, c, _ int) error {
-		return clock.Time(ctx, "PutLogEvents", func(ctx context.Context) error {
-			_, err := client.PutLogEvents(ctx, &cloudwatchlogs.PutLogEventsInput{
-				LogGroupName: &group, LogStreamName: aws.String(fmt.Sprint(c)),
-				LogEvents: []logtypes.InputLogEvent{{Message: &line, Timestamp: aws.Int64(time.Now().UnixMilli())}},
-			})
-			return err
+	b.operation("PutLogEvents", func(ctx context.Context, who, _ int) error {
+		_, err := client.PutLogEvents(ctx, &cloudwatchlogs.PutLogEventsInput{
+			LogGroupName: &group, LogStreamName: aws.String(fmt.Sprint(who)),
+			LogEvents: []logtypes.InputLogEvent{{Message: &line, Timestamp: aws.Int64(time.Now().UnixMilli())}},
 		})
-	}
+		return err
+	})
 	return nil
 }

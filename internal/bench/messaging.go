@@ -41,24 +41,12 @@ func unlessGone(err error) error {
 	return err
 }
 
-// first is the first error.
-func first(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (s *Services) sts(_ context.Context, b *bed) error {
 	client := sts.NewFromConfig(s.Config)
-	b.script = func(ctx context.Context, clock *Clock, _, _ int) error {
-		return clock.Time(ctx, "GetCallerIdentity", func(ctx context.Context) error {
-			_, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-			return err
-		})
-	}
+	b.operation("GetCallerIdentity", func(ctx context.Context, _, _ int) error {
+		_, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		return err
+	})
 	return nil
 }
 
@@ -74,19 +62,17 @@ func (s *Services) sqs(ctx context.Context, b *bed) error {
 		return unlessGone(err)
 	})
 	body := aws.String("a message of a benchmark")
-	b.script = func(ctx context.Context, clock *Clock, _, _ int) error {
-		err := clock.Time(ctx, "SendMessage", func(ctx context.Context) error {
-			_, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: url, MessageBody: body})
-			return err
-		})
-		if err != nil {
-			return err
-		}
+	b.operation("SendMessage", func(ctx context.Context, _, _ int) error {
+		_, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: url, MessageBody: body})
+		return err
+	})
+	// What was sent before lasts for this, which takes two calls a message.
+	b.measure(func(ctx context.Context, clock *Clock, _, _ int) error {
 		var handles []*string
-		err = clock.Time(ctx, "ReceiveMessage", func(ctx context.Context) error {
+		err := clock.Time(ctx, "ReceiveMessage", func(ctx context.Context) error {
 			out, err := client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: url, MaxNumberOfMessages: 1})
 			if err == nil {
-				for _, m := range out.Messages { // another client may have been quicker
+				for _, m := range out.Messages {
 					handles = append(handles, m.ReceiptHandle)
 				}
 			}
@@ -99,7 +85,7 @@ func (s *Services) sqs(ctx context.Context, b *bed) error {
 			})
 		}
 		return err
-	}
+	})
 	return nil
 }
 
@@ -115,12 +101,10 @@ func (s *Services) sns(ctx context.Context, b *bed) error {
 		_, err := client.DeleteTopic(ctx, &sns.DeleteTopicInput{TopicArn: out.TopicArn})
 		return unlessGone(err)
 	})
-	b.script = func(ctx context.Context, clock *Clock, _, _ int) error {
-		return clock.Time(ctx, "Publish", func(ctx context.Context) error {
-			_, err := client.Publish(ctx, &sns.PublishInput{TopicArn: out.TopicArn, Message: aws.String("a message of a benchmark")})
-			return err
-		})
-	}
+	b.operation("Publish", func(ctx context.Context, _, _ int) error {
+		_, err := client.Publish(ctx, &sns.PublishInput{TopicArn: out.TopicArn, Message: aws.String("a message of a benchmark")})
+		return err
+	})
 	return nil
 }
 
@@ -136,15 +120,13 @@ func (s *Services) events(ctx context.Context, b *bed) error {
 	entry := eventtypes.PutEventsRequestEntry{
 		EventBusName: &bus, Source: aws.String("miniforge.bench"), DetailType: aws.String("Measured"), Detail: aws.String(`{"n":1}`),
 	}
-	b.script = func(ctx context.Context, clock *Clock, _, _ int) error {
-		return clock.Time(ctx, "PutEvents", func(ctx context.Context) error {
-			out, err := client.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []eventtypes.PutEventsRequestEntry{entry}})
-			if err == nil && out.FailedEntryCount > 0 {
-				err = fmt.Errorf("%s: %s", aws.ToString(out.Entries[0].ErrorCode), aws.ToString(out.Entries[0].ErrorMessage))
-			}
-			return err
-		})
-	}
+	b.operation("PutEvents", func(ctx context.Context, _, _ int) error {
+		out, err := client.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []eventtypes.PutEventsRequestEntry{entry}})
+		if err == nil && out.FailedEntryCount > 0 {
+			err = fmt.Errorf("%s: %s", aws.ToString(out.Entries[0].ErrorCode), aws.ToString(out.Entries[0].ErrorMessage))
+		}
+		return err
+	})
 	return err
 }
 
@@ -183,10 +165,16 @@ func (s *Services) sfn(ctx context.Context, b *bed) error {
 	}
 	arn := machine.StateMachineArn
 	b.later(func(ctx context.Context) error {
-		_, err := client.DeleteStateMachine(ctx, &sfn.DeleteStateMachineInput{StateMachineArn: arn})
-		return unlessGone(err)
+		if _, err := client.DeleteStateMachine(ctx, &sfn.DeleteStateMachineInput{StateMachineArn: arn}); err != nil {
+			return unlessGone(err)
+		}
+		// It stays until its last execution has ended.
+		return await(ctx, func(ctx context.Context) (bool, error) {
+			_, err := client.DescribeStateMachine(ctx, &sfn.DescribeStateMachineInput{StateMachineArn: arn})
+			return err != nil, unlessGone(err)
+		})
 	})
-	b.script = func(ctx context.Context, clock *Clock, _, _ int) error {
+	b.measure(func(ctx context.Context, clock *Clock, _, _ int) error {
 		return clock.Time(ctx, "execution, start to end", func(ctx context.Context) error {
 			var execution *string
 			err := clock.Time(ctx, "StartExecution", func(ctx context.Context) error {
@@ -210,7 +198,7 @@ func (s *Services) sfn(ctx context.Context, b *bed) error {
 				return out.Status == sfntypes.ExecutionStatusSucceeded, nil
 			})
 		})
-	}
+	})
 	return nil
 }
 
@@ -226,7 +214,7 @@ func (s *Services) lambda(ctx context.Context, b *bed) error {
 		}
 		return err
 	}
-	b.script = func(ctx context.Context, clock *Clock, _, _ int) error { return clock.Time(ctx, "Invoke", invoke) }
+	b.operation("Invoke", func(ctx context.Context, _, _ int) error { return invoke(ctx) })
 	if err := invoke(ctx); code(err) == "ResourceNotFoundException" {
 		return fmt.Errorf("%w: there is no function %s; miniforge up makes it", ErrSkipped, s.Function)
 	} else if err != nil {

@@ -25,16 +25,28 @@ type Services struct {
 	Payload  []byte
 
 	Clients  int
-	Duration time.Duration // of each service
+	Duration time.Duration // of each operation
 }
 
 // ErrSkipped is wrapped in the error of a service that cannot be measured here.
 var ErrSkipped = errors.New("skipped")
 
-// A bed is where one service is measured: the script, and how to clear up.
+// A bed is where one service is measured: what is done there, one after the
+// other, and how to clear up.
 type bed struct {
-	script Script
-	undo   []func(context.Context) error
+	scripts []Script
+	undo    []func(context.Context) error
+}
+
+// measure adds a script. Operations that do not need each other have a script
+// each, so that one's rate does not depend on the other's.
+func (b *bed) measure(s Script) { b.scripts = append(b.scripts, s) }
+
+// operation adds a script of one operation.
+func (b *bed) operation(name string, do func(ctx context.Context, client, round int) error) {
+	b.measure(func(ctx context.Context, clock *Clock, client, round int) error {
+		return clock.Time(ctx, name, func(ctx context.Context) error { return do(ctx, client, round) })
+	})
 }
 
 // later adds something to do when the service has been measured. What was added
@@ -49,22 +61,23 @@ func (b *bed) clear(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+type benchmark struct {
+	name string
+	make func(*Services, context.Context, *bed) error
+}
+
 // benches are the services in the order in which they are measured.
-var benches = []struct {
-	name  string
-	title string
-	make  func(*Services, context.Context, *bed) error
-}{
-	{"sts", "GetCallerIdentity: what a call costs by itself", (*Services).sts},
-	{"dynamodb", "PutItem, GetItem, UpdateItem, Query on a table", (*Services).dynamodb},
-	{"sqs", "SendMessage, ReceiveMessage, DeleteMessage on a queue", (*Services).sqs},
-	{"sns", "Publish to a topic without subscribers", (*Services).sns},
-	{"events", "PutEvents to a bus without rules", (*Services).events},
-	{"sfn", "StartExecution of a standard machine of one state, and until its end", (*Services).sfn},
-	{"lambda", "Invoke of a function of the stack", (*Services).lambda},
-	{"kms", "Encrypt and Decrypt by a key", (*Services).kms},
-	{"s3", "PutObject and GetObject of 1 KiB", (*Services).s3},
-	{"logs", "PutLogEvents into a stream for each client", (*Services).logs},
+var benches = []benchmark{
+	{"sts", (*Services).sts},           // GetCallerIdentity: what a call costs by itself
+	{"dynamodb", (*Services).dynamodb}, // PutItem, GetItem, UpdateItem, Query on a table
+	{"sqs", (*Services).sqs},           // SendMessage, ReceiveMessage, DeleteMessage on a queue
+	{"sns", (*Services).sns},           // Publish to a topic without subscribers
+	{"events", (*Services).events},     // PutEvents to a bus without rules
+	{"sfn", (*Services).sfn},           // StartExecution of a standard machine of one state, and until its end
+	{"lambda", (*Services).lambda},     // Invoke of a function of the stack
+	{"kms", (*Services).kms},           // Encrypt and Decrypt by a key
+	{"s3", (*Services).s3},             // PutObject and GetObject of 1 KiB
+	{"logs", (*Services).logs},         // PutLogEvents into a stream for each client
 }
 
 // Names lists the services that can be measured.
@@ -83,13 +96,7 @@ const clearTime = time.Minute
 // also if ctx ends meanwhile. The results are valid even with an error, if
 // there are any.
 func (s *Services) Measure(ctx context.Context, name string) (results []Result, err error) {
-	i := slices.IndexFunc(benches, func(b struct {
-		name  string
-		title string
-		make  func(*Services, context.Context, *bed) error
-	}) bool {
-		return b.name == name
-	})
+	i := slices.IndexFunc(benches, func(b benchmark) bool { return b.name == name })
 	if i < 0 {
 		return nil, fmt.Errorf("bench: no service %q; there are %s", name, strings.Join(Names(), ", "))
 	}
@@ -104,11 +111,21 @@ func (s *Services) Measure(ctx context.Context, name string) (results []Result, 
 	if err := benches[i].make(s, ctx, &b); err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", name, err)
 	}
-	results, err = Run(ctx, s.Clients, s.Duration, b.script)
-	for i := range results {
-		results[i].Service = name
+	for _, script := range b.scripts {
+		some, err := Run(ctx, s.Clients, s.Duration, script)
+		results = append(results, some...)
+		if err != nil {
+			return named(name, results), err
+		}
 	}
-	return results, err
+	return named(name, results), nil
+}
+
+func named(service string, results []Result) []Result {
+	for i := range results {
+		results[i].Service = service
+	}
+	return results
 }
 
 // name is the name of a resource of this run.
