@@ -357,7 +357,8 @@ func TestAliasIsWhereTheDeploymentSays(t *testing.T) {
 	for seed := range uint64(300) {
 		bubble(t, func(t *testing.T, r *rig) {
 			rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's randomness
-			r.lost = func(any) bool { return rnd.IntN(4) == 0 }
+			calls := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // a test's randomness
+			r.lost = func(any) bool { return calls.IntN(4) == 0 }
 			configs := []string{"LambdaAllAtOnce", "LambdaCanary10Percent5Minutes", "LambdaLinear10PercentEvery1Minute"}
 			id := r.deploy(configs[rnd.IntN(3)], spec(1, 2, "BeforeAllowTraffic: pre", "AfterAllowTraffic: post"))
 			for answered := 0; r.info(id).CompleteTime == nil; {
