@@ -135,8 +135,9 @@ const (
 	trustsStates      = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"states.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 )
 
-func (s *Services) sfn(ctx context.Context, b *bed) error {
-	roles, client := iam.NewFromConfig(s.Config), sfn.NewFromConfig(s.Config)
+// machine makes a state machine of one state, with its role.
+func (s *Services) machine(ctx context.Context, client *sfn.Client, b *bed) (arn *string, err error) {
+	roles := iam.NewFromConfig(s.Config)
 	name := s.name("states")
 	b.later(func(ctx context.Context) error {
 		_, err := roles.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: &name})
@@ -147,7 +148,7 @@ func (s *Services) sfn(ctx context.Context, b *bed) error {
 		Tags: tags(s, func(k, v *string) iamtypes.Tag { return iamtypes.Tag{Key: k, Value: v} }),
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var machine *sfn.CreateStateMachineOutput
 	err = await(ctx, func(ctx context.Context) (bool, error) {
@@ -161,9 +162,9 @@ func (s *Services) sfn(ctx context.Context, b *bed) error {
 		return true, err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	arn := machine.StateMachineArn
+	arn = machine.StateMachineArn
 	b.later(func(ctx context.Context) error {
 		if _, err := client.DeleteStateMachine(ctx, &sfn.DeleteStateMachineInput{StateMachineArn: arn}); err != nil {
 			return unlessGone(err)
@@ -174,6 +175,15 @@ func (s *Services) sfn(ctx context.Context, b *bed) error {
 			return err != nil, unlessGone(err)
 		})
 	})
+	return arn, nil
+}
+
+func (s *Services) sfn(ctx context.Context, b *bed) error {
+	client := sfn.NewFromConfig(s.Config)
+	arn, err := s.machine(ctx, client, b)
+	if err != nil {
+		return err
+	}
 	b.measure(func(ctx context.Context, clock *Clock, _, _ int) error {
 		return clock.Time(ctx, "execution, start to end", func(ctx context.Context) error {
 			var execution *string
