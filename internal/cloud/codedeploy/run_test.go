@@ -356,7 +356,7 @@ func TestAliasIsWhereTheDeploymentSays(t *testing.T) {
 	ends := map[types.DeploymentStatus]int{}
 	for seed := range uint64(300) {
 		bubble(t, func(t *testing.T, r *rig) {
-			rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's randomness
+			rnd := rand.New(rand.NewPCG(seed, 1))   //nolint:gosec // a test's randomness
 			calls := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // a test's randomness
 			r.lost = func(any) bool { return calls.IntN(4) == 0 }
 			configs := []string{"LambdaAllAtOnce", "LambdaCanary10Percent5Minutes", "LambdaLinear10PercentEvery1Minute"}
