@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"miniforge/internal/bench"
+	"miniforge/internal/bench/services"
 	"miniforge/internal/check"
 	"miniforge/internal/order"
 	"miniforge/internal/resource"
@@ -37,7 +38,7 @@ const (
 )
 
 func benchNames() []string {
-	return append(append([]string{cloudBench}, bench.Names()...), ordersBench)
+	return append(append([]string{cloudBench}, services.Names()...), ordersBench)
 }
 
 func (a *app) benchCommand() *cobra.Command {
@@ -88,8 +89,8 @@ func (a *app) bench(ctx context.Context, o benchOptions) (Result, error) {
 		before := len(r.Results)
 		err := a.benchOne(ctx, name, t, s, o, &r)
 		switch {
-		case errors.Is(err, bench.ErrSkipped):
-			reason := strings.TrimPrefix(err.Error(), "prepare "+name+": "+bench.ErrSkipped.Error()+": ")
+		case errors.Is(err, services.ErrSkipped):
+			reason := strings.TrimPrefix(err.Error(), "prepare "+name+": "+services.ErrSkipped.Error()+": ")
 			r.Skipped = append(r.Skipped, skipped{name, reason})
 			p.End(name, ui.Skipped, reason)
 		case err != nil:
@@ -117,11 +118,11 @@ func (a *app) benchOne(ctx context.Context, name string, t *target.Target, s *st
 	if err != nil {
 		return err
 	}
-	services := &bench.Services{
+	measured := &services.Bench{
 		Config: t.Config, Prefix: a.name + "-bench-" + strings.ToLower(rand.Text()[:8]), Tags: resource.Owner{Stack: a.name}.Tags(),
 		Function: s.AliasARN(stack.InventoryChecker), Payload: payload, Clients: o.clients, Duration: o.duration,
 	}
-	results, err := services.Measure(ctx, name)
+	results, err := measured.Measure(ctx, name)
 	r.Results = append(r.Results, results...)
 	return err
 }
@@ -130,7 +131,7 @@ func (a *app) benchOne(ctx context.Context, name string, t *target.Target, s *st
 // away again.
 func (a *app) benchOrders(ctx context.Context, t *target.Target, s *stack.Stack, o benchOptions, r *benchResult) (err error) {
 	if _, err := s.Endpoint(ctx); err != nil {
-		return fmt.Errorf("%w: %w", bench.ErrSkipped, err)
+		return fmt.Errorf("%w: %w", services.ErrSkipped, err)
 	}
 	run := verify.New(s, verify.Options{HTTP: t.HTTP, Orders: o.orders, Clients: o.clients})
 	defer func() {

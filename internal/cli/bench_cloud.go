@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"miniforge/internal/bench"
+	"miniforge/internal/bench/services"
 	"miniforge/internal/target"
 	"miniforge/internal/target/local"
 )
@@ -39,7 +39,7 @@ const settleTime = time.Second
 // have to be stopped for that.
 func (a *app) benchCloud(ctx context.Context, t *target.Target, r *benchResult) (err error) {
 	if t.Kind != target.Local {
-		return fmt.Errorf("%w: only the embedded cloud can be started", bench.ErrSkipped)
+		return fmt.Errorf("%w: only the embedded cloud can be started", services.ErrSkipped)
 	}
 	dir, err := os.MkdirTemp("", "miniforge-bench-")
 	if err != nil {

@@ -1,4 +1,4 @@
-package bench_test
+package services_test
 
 import (
 	"context"
@@ -21,18 +21,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"miniforge/internal/bench"
+	"miniforge/internal/bench/services"
 	"miniforge/internal/cloud"
 )
 
-func newServices(t *testing.T) *bench.Services {
+func newServices(t *testing.T) *services.Bench {
 	t.Helper()
 	c, err := cloud.New(t.Context(), cloud.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	return &bench.Services{
+	return &services.Bench{
 		Prefix: "test-bench-x", Tags: map[string]string{"miniforge:stack": "test"}, Clients: 4, Duration: 30 * time.Millisecond,
 		Config: aws.Config{
 			Region: c.Region, BaseEndpoint: aws.String("http://cloud.test"), HTTPClient: &http.Client{Transport: c.Transport()},
@@ -82,11 +82,11 @@ func left(t *testing.T, cfg aws.Config) (found []string) {
 
 func TestEachServiceIsMeasuredAndLeavesNothing(t *testing.T) {
 	s := newServices(t)
-	for _, name := range bench.Names() {
+	for _, name := range services.Names() {
 		t.Run(name, func(t *testing.T) {
 			results, err := s.Measure(t.Context(), name)
 			if name == "lambda" { // nothing to invoke
-				if !errors.Is(err, bench.ErrSkipped) {
+				if !errors.Is(err, services.ErrSkipped) {
 					t.Errorf("error = %v", err)
 				}
 				return
@@ -113,7 +113,7 @@ func TestEachServiceIsMeasuredAndLeavesNothing(t *testing.T) {
 func TestInterruptedMeasurementLeavesNothing(t *testing.T) {
 	s := newServices(t)
 	s.Duration = time.Hour
-	for _, name := range bench.Names() {
+	for _, name := range services.Names() {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 		_, err := s.Measure(ctx, name)
 		cancel()

@@ -1,4 +1,4 @@
-package bench
+package services
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-func (s *Services) dynamodb(ctx context.Context, b *bed) error {
+func (s *Bench) dynamodb(ctx context.Context, b *bed) error {
 	db, table := dynamodb.NewFromConfig(s.Config), s.name("table")
 	b.later(func(ctx context.Context) error { return deleteTable(ctx, db, table) })
 	_, err := db.CreateTable(ctx, &dynamodb.CreateTableInput{
@@ -76,7 +76,7 @@ func deleteTable(ctx context.Context, db *dynamodb.Client, table string) error {
 	})
 }
 
-func (s *Services) kms(ctx context.Context, b *bed) error {
+func (s *Bench) kms(ctx context.Context, b *bed) error {
 	client := kms.NewFromConfig(s.Config)
 	key, err := client.CreateKey(ctx, &kms.CreateKeyInput{
 		Description: aws.String(s.name("key")),
@@ -117,7 +117,7 @@ func (s *Services) kms(ctx context.Context, b *bed) error {
 	return nil
 }
 
-func (s *Services) s3(ctx context.Context, b *bed) error {
+func (s *Bench) s3(ctx context.Context, b *bed) error {
 	client := s3.NewFromConfig(s.Config, func(o *s3.Options) { o.UsePathStyle = s.Config.BaseEndpoint != nil })
 	bucket := strings.ToLower(s.name("bucket"))
 	in := &s3.CreateBucketInput{Bucket: &bucket}
@@ -163,7 +163,7 @@ func (s *Services) s3(ctx context.Context, b *bed) error {
 	return nil
 }
 
-func (s *Services) logs(ctx context.Context, b *bed) error {
+func (s *Bench) logs(ctx context.Context, b *bed) error {
 	client, group := cloudwatchlogs.NewFromConfig(s.Config), s.name("logs")
 	b.later(func(ctx context.Context) error {
 		_, err := client.DeleteLogGroup(ctx, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: &group})

@@ -1,4 +1,4 @@
-package bench
+package services
 
 import (
 	"context"
@@ -19,6 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+
+	"miniforge/internal/bench"
 )
 
 // code is the code of an AWS error.
@@ -41,7 +43,7 @@ func unlessGone(err error) error {
 	return err
 }
 
-func (s *Services) sts(_ context.Context, b *bed) error {
+func (s *Bench) sts(_ context.Context, b *bed) error {
 	client := sts.NewFromConfig(s.Config)
 	b.operation("GetCallerIdentity", func(ctx context.Context, _, _ int) error {
 		_, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
@@ -50,7 +52,7 @@ func (s *Services) sts(_ context.Context, b *bed) error {
 	return nil
 }
 
-func (s *Services) sqs(ctx context.Context, b *bed) error {
+func (s *Bench) sqs(ctx context.Context, b *bed) error {
 	client := sqs.NewFromConfig(s.Config)
 	out, err := client.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String(s.name("queue")), Tags: s.Tags})
 	if err != nil {
@@ -67,7 +69,7 @@ func (s *Services) sqs(ctx context.Context, b *bed) error {
 		return err
 	})
 	// What was sent before lasts for this, which takes two calls a message.
-	b.measure(func(ctx context.Context, clock *Clock, _, _ int) error {
+	b.measure(func(ctx context.Context, clock *bench.Clock, _, _ int) error {
 		var handles []*string
 		err := clock.Time(ctx, "ReceiveMessage", func(ctx context.Context) error {
 			out, err := client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: url, MaxNumberOfMessages: 1})
@@ -89,7 +91,7 @@ func (s *Services) sqs(ctx context.Context, b *bed) error {
 	return nil
 }
 
-func (s *Services) sns(ctx context.Context, b *bed) error {
+func (s *Bench) sns(ctx context.Context, b *bed) error {
 	client := sns.NewFromConfig(s.Config)
 	out, err := client.CreateTopic(ctx, &sns.CreateTopicInput{
 		Name: aws.String(s.name("topic")), Tags: tags(s, func(k, v *string) snstypes.Tag { return snstypes.Tag{Key: k, Value: v} }),
@@ -108,7 +110,7 @@ func (s *Services) sns(ctx context.Context, b *bed) error {
 	return nil
 }
 
-func (s *Services) events(ctx context.Context, b *bed) error {
+func (s *Bench) events(ctx context.Context, b *bed) error {
 	client, bus := eventbridge.NewFromConfig(s.Config), s.name("bus")
 	b.later(func(ctx context.Context) error {
 		_, err := client.DeleteEventBus(ctx, &eventbridge.DeleteEventBusInput{Name: &bus})
@@ -136,7 +138,7 @@ const (
 )
 
 // machine makes a state machine of one state, with its role.
-func (s *Services) machine(ctx context.Context, client *sfn.Client, b *bed) (arn *string, err error) {
+func (s *Bench) machine(ctx context.Context, client *sfn.Client, b *bed) (arn *string, err error) {
 	roles := iam.NewFromConfig(s.Config)
 	name := s.name("states")
 	b.later(func(ctx context.Context) error {
@@ -178,13 +180,13 @@ func (s *Services) machine(ctx context.Context, client *sfn.Client, b *bed) (arn
 	return arn, nil
 }
 
-func (s *Services) sfn(ctx context.Context, b *bed) error {
+func (s *Bench) sfn(ctx context.Context, b *bed) error {
 	client := sfn.NewFromConfig(s.Config)
 	arn, err := s.machine(ctx, client, b)
 	if err != nil {
 		return err
 	}
-	b.measure(func(ctx context.Context, clock *Clock, _, _ int) error {
+	b.measure(func(ctx context.Context, clock *bench.Clock, _, _ int) error {
 		return clock.Time(ctx, "execution, start to end", func(ctx context.Context) error {
 			var execution *string
 			err := clock.Time(ctx, "StartExecution", func(ctx context.Context) error {
@@ -212,7 +214,7 @@ func (s *Services) sfn(ctx context.Context, b *bed) error {
 	return nil
 }
 
-func (s *Services) lambda(ctx context.Context, b *bed) error {
+func (s *Bench) lambda(ctx context.Context, b *bed) error {
 	if s.Function == "" {
 		return fmt.Errorf("%w: there is no function to invoke; miniforge up makes some", ErrSkipped)
 	}

@@ -1,4 +1,6 @@
-package bench
+// Package services measures the services of an endpoint: how often each does its
+// main operations, and how long they take.
+package services
 
 import (
 	"context"
@@ -9,11 +11,13 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"miniforge/internal/bench"
 )
 
-// Services measures an endpoint's services, each with resources of its own,
+// Bench measures an endpoint's services, each with resources of its own,
 // which are removed afterwards.
-type Services struct {
+type Bench struct {
 	Config aws.Config
 	// Prefix begins the names of all resources; it should tell this run from
 	// any other. Tags are put on whatever can be tagged.
@@ -34,17 +38,17 @@ var ErrSkipped = errors.New("skipped")
 // A bed is where one service is measured: what is done there, one after the
 // other, and how to clear up.
 type bed struct {
-	scripts []Script
+	scripts []bench.Script
 	undo    []func(context.Context) error
 }
 
 // measure adds a script. Operations that do not need each other have a script
 // each, so that one's rate does not depend on the other's.
-func (b *bed) measure(s Script) { b.scripts = append(b.scripts, s) }
+func (b *bed) measure(s bench.Script) { b.scripts = append(b.scripts, s) }
 
 // operation adds a script of one operation.
 func (b *bed) operation(name string, do func(ctx context.Context, client, round int) error) {
-	b.measure(func(ctx context.Context, clock *Clock, client, round int) error {
+	b.measure(func(ctx context.Context, clock *bench.Clock, client, round int) error {
 		return clock.Time(ctx, name, func(ctx context.Context) error { return do(ctx, client, round) })
 	})
 }
@@ -63,21 +67,21 @@ func (b *bed) clear(ctx context.Context) error {
 
 type benchmark struct {
 	name string
-	make func(*Services, context.Context, *bed) error
+	make func(*Bench, context.Context, *bed) error
 }
 
 // benches are the services in the order in which they are measured.
 var benches = []benchmark{
-	{"sts", (*Services).sts},           // GetCallerIdentity: what a call costs by itself
-	{"dynamodb", (*Services).dynamodb}, // PutItem, GetItem, UpdateItem, Query on a table
-	{"sqs", (*Services).sqs},           // SendMessage, ReceiveMessage, DeleteMessage on a queue
-	{"sns", (*Services).sns},           // Publish to a topic without subscribers
-	{"events", (*Services).events},     // PutEvents to a bus without rules
-	{"sfn", (*Services).sfn},           // StartExecution of a standard machine of one state, and until its end
-	{"lambda", (*Services).lambda},     // Invoke of a function of the stack
-	{"kms", (*Services).kms},           // Encrypt and Decrypt by a key
-	{"s3", (*Services).s3},             // PutObject and GetObject of 1 KiB
-	{"logs", (*Services).logs},         // PutLogEvents into a stream for each client
+	{"sts", (*Bench).sts},           // GetCallerIdentity: what a call costs by itself
+	{"dynamodb", (*Bench).dynamodb}, // PutItem, GetItem, UpdateItem, Query on a table
+	{"sqs", (*Bench).sqs},           // SendMessage, ReceiveMessage, DeleteMessage on a queue
+	{"sns", (*Bench).sns},           // Publish to a topic without subscribers
+	{"events", (*Bench).events},     // PutEvents to a bus without rules
+	{"sfn", (*Bench).sfn},           // StartExecution of a standard machine of one state, and until its end
+	{"lambda", (*Bench).lambda},     // Invoke of a function of the stack
+	{"kms", (*Bench).kms},           // Encrypt and Decrypt by a key
+	{"s3", (*Bench).s3},             // PutObject and GetObject of 1 KiB
+	{"logs", (*Bench).logs},         // PutLogEvents into a stream for each client
 }
 
 // Names lists the services that can be measured.
@@ -95,10 +99,10 @@ const clearTime = time.Minute
 // Measure measures one service. Its resources are removed before it returns,
 // also if ctx ends meanwhile. The results are valid even with an error, if
 // there are any.
-func (s *Services) Measure(ctx context.Context, name string) (results []Result, err error) {
+func (s *Bench) Measure(ctx context.Context, name string) (results []bench.Result, err error) {
 	i := slices.IndexFunc(benches, func(b benchmark) bool { return b.name == name })
 	if i < 0 {
-		return nil, fmt.Errorf("bench: no service %q; there are %s", name, strings.Join(Names(), ", "))
+		return nil, fmt.Errorf("measure: no service %q; there are %s", name, strings.Join(Names(), ", "))
 	}
 	var b bed
 	defer func() {
@@ -112,7 +116,7 @@ func (s *Services) Measure(ctx context.Context, name string) (results []Result, 
 		return nil, fmt.Errorf("prepare %s: %w", name, err)
 	}
 	for _, script := range b.scripts {
-		some, err := Run(ctx, s.Clients, s.Duration, script)
+		some, err := bench.Run(ctx, s.Clients, s.Duration, script)
 		results = append(results, some...)
 		if err != nil {
 			return named(name, results), err
@@ -121,7 +125,7 @@ func (s *Services) Measure(ctx context.Context, name string) (results []Result, 
 	return named(name, results), nil
 }
 
-func named(service string, results []Result) []Result {
+func named(service string, results []bench.Result) []bench.Result {
 	for i := range results {
 		results[i].Service = service
 	}
@@ -129,7 +133,7 @@ func named(service string, results []Result) []Result {
 }
 
 // name is the name of a resource of this run.
-func (s *Services) name(thing string) string { return s.Prefix + "-" + thing }
+func (s *Bench) name(thing string) string { return s.Prefix + "-" + thing }
 
 // await asks again and again until ready says so or ctx ends.
 func await(ctx context.Context, ready func(context.Context) (bool, error)) error {
@@ -147,7 +151,7 @@ func await(ctx context.Context, ready func(context.Context) (bool, error)) error
 }
 
 // tags makes a service's list of tags.
-func tags[T any](s *Services, tag func(key, value *string) T) []T {
+func tags[T any](s *Bench, tag func(key, value *string) T) []T {
 	list := make([]T, 0, len(s.Tags))
 	for k, v := range s.Tags {
 		list = append(list, tag(&k, &v))
