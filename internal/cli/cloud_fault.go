@@ -23,27 +23,24 @@ import (
 
 // faultFlags are those of "cloud start" that are about faults.
 type faultFlags struct {
-	file, state string
-	seed        uint64
+	file   string
+	seed   uint64
+	resume bool
 }
 
 func (o *faultFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&o.file, "fault", "", "inject the faults of this schedule (YAML or JSON; see docs/faults.md)")
 	f.Uint64Var(&o.seed, "seed", 0, "seed of the schedule, instead of the one in it")
-	f.StringVar(&o.state, "fault-state", "", "go on with the schedule that killed the cloud")
-	f.Lookup("fault-state").Hidden = true
+	f.BoolVar(&o.resume, "resume-faults", false, "go on with the schedule that killed the cloud")
+	f.Lookup("resume-faults").Hidden = true
 }
 
 // readFaults reads the schedule that a cloud is started with, or what is left
 // of the one that killed it.
 func (a *app) readFaults(folder local.Folder, o faultFlags) (s fault.Schedule, state []byte, err error) {
-	if o.state != "" {
-		state, err = os.ReadFile(o.state)
-		_ = os.Remove(o.state) // once: a later start begins anew
-		if err != nil {
-			return s, nil, fmt.Errorf("read fault state: %w", err)
-		}
-		return s, state, nil
+	if o.resume {
+		state, err = folder.TakeFaultState()
+		return s, state, err
 	}
 	if o.file == "" {
 		return s, nil, nil
@@ -58,11 +55,11 @@ func (a *app) readFaults(folder local.Folder, o faultFlags) (s fault.Schedule, s
 // killCloud returns how a fault of that kind ends this process.
 func (a *app) killCloud(folder local.Folder, o cloudStartOptions) func([]byte) {
 	return func(state []byte) {
-		command := []string{a.env.Executable, "cloud", "start", "--timeout=0", "--quiet"}
+		command := []string{a.env.Executable, "cloud", "start", "--timeout=0", "--quiet", "--resume-faults"}
 		if o.auto {
 			command = append(command, "--auto")
 		}
-		err := folder.Replace(command, "--fault-state", state)
+		err := folder.Replace(command, state)
 		panic(fmt.Sprintf("the cloud was to be killed and started again: %v", err))
 	}
 }

@@ -80,16 +80,25 @@ func (s State) fault(ctx context.Context, method, query string, body []byte) (st
 }
 
 // Replace executes the command (a path and its arguments) in place of this
-// process, and tells it by the given flag which file holds the state. To
-// everybody else that is kill -9 and a restart: memory, connections and locks
-// are gone without a word. Only the process's number stays, so that whoever
-// supervises it need not know. It returns only when it fails.
-func (f Folder) Replace(command []string, flag string, state []byte) error {
-	file := f.join("fault.state")
-	if err := os.WriteFile(file, state, 0o600); err != nil {
+// process, and leaves the state for TakeFaultState. To everybody else that is
+// kill -9 and a restart: memory, connections and locks are gone without a word.
+// Only the process's number stays, so that whoever supervises it need not know.
+// It returns only when it fails.
+func (f Folder) Replace(command []string, state []byte) error {
+	if err := os.WriteFile(f.join(faultState), state, 0o600); err != nil {
 		return f.unusable(err)
 	}
-	args := append([]string{"miniforge"}, command[1:]...)
-	err := syscall.Exec(command[0], append(args, flag+"="+file), os.Environ()) //nolint:gosec // this very program
+	err := syscall.Exec(command[0], append([]string{"miniforge"}, command[1:]...), os.Environ()) //nolint:gosec // this very program
 	return fmt.Errorf("run %s: %w", command[0], err)
+}
+
+const faultState = "fault.state"
+
+// TakeFaultState returns what Replace left, once: a later start begins anew.
+func (f Folder) TakeFaultState() ([]byte, error) {
+	state, err := os.ReadFile(f.join(faultState))
+	if err != nil {
+		return nil, f.unusable(err)
+	}
+	return state, os.Remove(f.join(faultState))
 }

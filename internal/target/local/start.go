@@ -54,6 +54,11 @@ func (f Folder) Start(ctx context.Context, command []string) (State, error) {
 		return state, err
 	}
 	if err := f.spawn(ctx, command); err != nil {
+		// Whoever was quicker, such as a cloud that a fault has killed and
+		// that starts again by itself, is what was asked for.
+		if other, free, settled := f.settle(ctx); settled == nil && !free {
+			return other, nil
+		}
 		return state, fmt.Errorf("start local cloud: %w", err)
 	}
 	return f.Running(ctx)
