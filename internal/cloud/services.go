@@ -53,7 +53,7 @@ func (c *Cloud) compose(master []byte) error {
 	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account, Overloaded: func() bool { return machines.Busy() >= maxBusy }})
 
 	c.repositories = codecommit.New(codecommit.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Credential: c.authenticate, Authorize: c.allow})
-	builds := codebuild.New(codebuild.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("builds"), Endpoint: c.Endpoint})
+	builds := codebuild.New(codebuild.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("builds"), Endpoint: c.Endpoint, Archive: c.repositories.Archive})
 	deployments := codedeploy.New(codedeploy.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	pipelines := codepipeline.New(codepipeline.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Archive: c.repositories.Archive})
 
