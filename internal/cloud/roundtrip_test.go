@@ -177,6 +177,9 @@ func (f filler) fill(v reflect.Value, depth int) {
 		v.Set(reflect.MakeSlice(t, 2, 2))
 		f.fill(v.Index(0), depth+1)
 		f.fill(v.Index(1), depth+1)
+		if t.Elem().Kind() == reflect.String && v.Index(0).String() > v.Index(1).String() {
+			reflect.Swapper(v.Interface())(0, 1) // SigV4 sorts the values of a query parameter
+		}
 	case t.Kind() == reflect.Map:
 		v.Set(reflect.MakeMap(t))
 		e := reflect.New(t.Elem()).Elem()

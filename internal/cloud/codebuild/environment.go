@@ -113,8 +113,9 @@ func (x *execution) variables(ctx context.Context) []string {
 		endpoint = ""
 	}
 	b, log := &x.b.Build, x.b.Build.Logs
+	programs := os.Getenv("PATH") //nolint:forbidigo // where programs are is all that builds get of the user's environment
 	env := []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(x.dir, "home"), "TMPDIR=" + filepath.Join(x.dir, "tmp"),
+		"PATH=" + programs, "HOME=" + filepath.Join(x.dir, "home"), "TMPDIR=" + filepath.Join(x.dir, "tmp"),
 		"GOCACHE=" + filepath.Join(x.s.Dir, "go-build"), "GOPATH=" + filepath.Join(x.dir, "home", "go"),
 		"AWS_REGION=" + x.b.Region, "AWS_DEFAULT_REGION=" + x.b.Region, "AWS_ENDPOINT_URL=" + endpoint,
 		"AWS_ACCESS_KEY_ID=" + *x.keys.Credentials.AccessKeyId, "AWS_SECRET_ACCESS_KEY=" + *x.keys.Credentials.SecretAccessKey, "AWS_SESSION_TOKEN=" + *x.keys.Credentials.SessionToken,

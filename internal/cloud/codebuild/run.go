@@ -224,8 +224,9 @@ func (x *execution) phase(ctx context.Context, kind types.BuildPhaseType, do fun
 		x.out.say("Entering phase %s", kind)
 	}
 	why := do(ctx)
-	if ctx.Err() != nil {
-		return false, nil // stopped, timed out, or the cloud ends
+	if ctx.Err() != nil { // stopped, timed out, or the cloud ends: whatever the phase says of it
+		why = nil
+		return false, why
 	}
 	status, about := types.StatusTypeSucceeded, (*types.PhaseContext)(nil)
 	if why != nil {

@@ -57,8 +57,7 @@ func (s *shell) set(ctx context.Context, name, value string) error {
 func (s *shell) value(name string) string { return s.runner.Vars[name].String() }
 
 func exitStatus(err error) int {
-	var status interp.ExitStatus
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[interp.ExitStatus](err); ok {
 		return int(status)
 	}
 	return 1
