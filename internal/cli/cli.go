@@ -60,7 +60,7 @@ embedded in this program (the default), at any AWS-compatible URL, or on AWS.`,
 	},
 		a.upCommand(), a.downCommand(), a.statusCommand(), a.packageCommand(), a.deployCommand(),
 		a.orderCommand(), a.executionsCommand(), a.stockCommand(), a.dlqCommand(),
-		a.verifyCommand(), a.benchCommand(), a.cloudCommand(), a.versionCommand(),
+		a.verifyCommand(), a.benchCommand(), a.doctorCommand(), a.cloudCommand(), a.versionCommand(),
 	)
 	a.globalFlags(root.PersistentFlags())
 	root.PersistentPreRunE = a.settle
