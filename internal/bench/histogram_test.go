@@ -77,3 +77,12 @@ func TestBucketsHoldAll(t *testing.T) {
 		t.Errorf("%d recorded, %d in buckets", got.Count, sum)
 	}
 }
+
+func BenchmarkRecord(b *testing.B) {
+	h := bench.NewHistogram()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			h.Record(1234 * time.Microsecond)
+		}
+	})
+}

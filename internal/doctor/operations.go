@@ -81,7 +81,7 @@ func call(ctx context.Context, method reflect.Value) error {
 	const rounds = 3
 	for range rounds {
 		out := method.Call([]reflect.Value{reflect.ValueOf(ctx), in})
-		err, _ := out[1].Interface().(error)
+		err, _ := reflect.TypeAssert[error](out[1])
 		invalid, is := errors.AsType[smithy.InvalidParamsError](err)
 		if !is {
 			return err

@@ -217,3 +217,21 @@ func TestStockKeepsItsInvariant(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkViolations judges as many orders as a large run leaves.
+func BenchmarkViolations(b *testing.B) {
+	orders := make([]order.Order, 10_000)
+	for i := range orders {
+		orders[i] = ended(order.Confirmed)
+		orders[i].ID = order.NewID(noon)
+		orders[i].Charge.ID = order.ChargeID(orders[i].ID)
+	}
+	all := len(orders) * orders[0].Items[0].Quantity
+	stock := order.Stocked("MF-DRAGON-01", "Ember Dragon", all)
+	stock.Sold, stock.Available = all, 0
+	for b.Loop() {
+		if v := order.Violations(orders, []order.Stock{stock}); len(v) > 0 {
+			b.Fatal(v[0])
+		}
+	}
+}

@@ -124,7 +124,7 @@ func failedOnce(verb, what string, err error) error {
 }
 
 // passing are the errors that the SDK would repeat a call after.
-var passing = retry.IsErrorRetryables(append(retry.DefaultRetryables[:len(retry.DefaultRetryables):len(retry.DefaultRetryables)],
+var passing = retry.IsErrorRetryables(append(slices.Clip(retry.DefaultRetryables),
 	retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{http.StatusTooManyRequests: {}}}))
 
 func isRace(err error) bool {

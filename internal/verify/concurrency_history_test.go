@@ -217,3 +217,14 @@ func TestClock(t *testing.T) {
 		t.Errorf("clock %v does not hold both machines", c)
 	}
 }
+
+// BenchmarkJudge judges the history of a window of a run of thousands.
+func BenchmarkJudge(b *testing.B) {
+	orders, readings := shop(rand.New(rand.NewPCG(1, 9)), windowOrders, windowOrders/2) //nolint:gosec // a benchmark's randomness
+	for b.Loop() {
+		h := history(orders, readings, clock{})
+		if j := judge(order.Stocked("MF-PROBE-1", "", windowOrders/2), h, forever, time.Minute); j.result != porcupine.Ok {
+			b.Fatal(j)
+		}
+	}
+}

@@ -16,9 +16,9 @@ import (
 func (l *lab) settle(ctx context.Context, d *load) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.o.Patience, fmt.Errorf("not within %s", l.o.Patience))
 	defer cancel()
-	open := make([]string, len(d.jobs))
-	for i, j := range d.jobs {
-		open[i] = j.id
+	var open []string
+	for _, j := range d.jobs {
+		open = append(open, j.id)
 	}
 	rested := map[string]order.Order{}
 	defer func() {
@@ -34,7 +34,7 @@ func (l *lab) settle(ctx context.Context, d *load) error {
 		if err != nil {
 			return err
 		}
-		open = open[:0]
+		open = nil
 		for _, o := range orders { // one that is not there was never accepted
 			rested[o.ID] = o
 			if !atRest(o) {
@@ -154,7 +154,7 @@ func (m *mailbox) gather(ctx context.Context, ids map[string]bool) (missing []st
 	for {
 		missing = m.missing(ids)
 		if len(missing) == 0 || ctx.Err() != nil {
-			return missing, nil
+			return missing, nil //nolint:nilerr // what came in time is the answer
 		}
 		counts, err := concurrently(min(gatherers, 1+len(missing)/10), func() (int, error) {
 			out, err := m.ask(ctx)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,13 +35,12 @@ func readOrders(ctx context.Context, db *dynamodb.Client, table string, ids []st
 		}
 		if len(only) > 0 {
 			keys.ExpressionAttributeNames = map[string]string{}
-			text := ""
+			aliases := make([]string, len(only))
 			for i, name := range only {
-				alias := fmt.Sprintf("#a%d", i)
-				keys.ExpressionAttributeNames[alias] = name
-				text += ", " + alias
+				aliases[i] = fmt.Sprintf("#a%d", i)
+				keys.ExpressionAttributeNames[aliases[i]] = name
 			}
-			keys.ProjectionExpression = aws.String(text[2:])
+			keys.ProjectionExpression = aws.String(strings.Join(aliases, ", "))
 		}
 		ask := map[string]types.KeysAndAttributes{table: keys}
 		for pause := 20 * time.Millisecond; len(ask) > 0; pause = min(2*pause, time.Second) {
