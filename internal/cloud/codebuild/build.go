@@ -20,9 +20,11 @@ import (
 // A build is a build at rest: as the API shows it, and what the API does not.
 type build struct {
 	types.Build
-	Region   string
-	Outputs  []types.ProjectArtifacts // the first is the primary one
-	Logs     *types.LogsConfig
+	Region  string
+	Outputs []types.ProjectArtifacts // the first is the primary one
+	// A Build has Logs of its own, which a field of that name would hide when
+	// it is stored.
+	Logs     *types.LogsConfig   `json:"LogsConfig"`
 	Asked    sdk.StartBuildInput // for RetryBuild
 	Stopping bool
 	Attempts int // how often it was begun: more than once after a crash
