@@ -122,11 +122,8 @@ func (a *app) stack(ctx context.Context, start target.Start) (*target.Target, *s
 
 // stackOptions declare the stack without code.
 func (a *app) stackOptions(t *target.Target) stack.Options {
-	return stack.Options{Names: a.names(t), Architecture: t.Architecture, Platform: t.GOOS, WithoutPipeline: !delivers}
+	return stack.Options{Names: a.names(t), Architecture: t.Architecture, Platform: t.GOOS}
 }
-
-// delivers says that the services of the delivery serve.
-const delivers = false
 
 func (a *app) names(t *target.Target) stack.Names {
 	return stack.Names{Name: a.name, Account: t.Account, Region: t.Region}

@@ -107,7 +107,7 @@ func keptPipeline(s *stack.Stack, last *delivery.Execution) string {
 // that its pipeline is to build.
 func (a *app) builtStack(ctx context.Context, t *target.Target, o upOptions) (stack.Options, error) {
 	so := a.stackOptions(t)
-	so.WithoutPipeline = so.WithoutPipeline || len(o.without) > 0
+	so.WithoutPipeline = len(o.without) > 0
 	source, err := a.source(o.source)
 	if err != nil {
 		return so, err
