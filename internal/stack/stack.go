@@ -117,9 +117,9 @@ func (s *Stack) declare() {
 	stream := s.function(StreamProcessor, 10*time.Second, map[string]string{"EVENT_BUS_NAME": n.Bus()},
 		readsStream(orders), putsEventsOn(bus), sendsTo(dlq))
 	checker := s.function(InventoryChecker, 10*time.Second, map[string]string{"INVENTORY_TABLE": n.Inventory()},
-		onTable(inventory, "GetItem", "BatchGetItem"))
+		onTable(inventory, "BatchGetItem"))
 	payment := s.function(PaymentProcessor, 5*time.Second, ordersTable,
-		onTable(orders, "GetItem", "UpdateItem"))
+		onTable(orders, "UpdateItem"))
 
 	s.api = s.httpAPI(intake)
 	permission := &resource.Permission{Lambda: s.Clients.Lambda, Sid: "http-api", Alias: intake, API: s.api}
@@ -195,7 +195,7 @@ func (s *Stack) workflow(orders, inventory *resource.Table, topic *resource.Topi
 	role := s.role(s.WorkflowRole(), "states.amazonaws.com",
 		resource.Conditions{"StringEquals": {"aws:SourceAccount": {s.Account}}},
 		invokes(checker.ARN(), payment.ARN()),
-		onTable(orders, "GetItem", "UpdateItem"), onTable(inventory, "UpdateItem"),
+		onTable(orders, "UpdateItem"), onTable(inventory, "UpdateItem"),
 		publishesTo(topic), sendsTo(dlq), deliversLogs())
 	return &resource.StateMachine{
 		SFN: s.Clients.SFN, Owner: s.owner, Name: s.StateMachine(), ARN: s.StateMachineARN(), Role: role, LogGroup: group,
