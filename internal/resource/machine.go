@@ -82,7 +82,9 @@ func (m *StateMachine) Observe(ctx context.Context) (graph.Observation, error) {
 func (m *StateMachine) logging() *types.LoggingConfiguration {
 	group := m.LogGroup.ARN + ":*" // Step Functions wants the form with the suffix
 	return &types.LoggingConfiguration{
-		Level: types.LogLevelAll, IncludeExecutionData: true,
+		// Input and output of states hold who ordered what: the history has them
+		// for who may read it; the log needs only to tell what happened.
+		Level: types.LogLevelAll, IncludeExecutionData: false,
 		Destinations: []types.LogDestination{{CloudWatchLogsLogGroup: &types.CloudWatchLogsLogGroup{LogGroupArn: &group}}},
 	}
 }
