@@ -2,6 +2,7 @@
 
 GO ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BIN := bin/miniforge
 
 .DEFAULT_GOAL := help
@@ -33,6 +34,10 @@ vet: ## Run go vet
 .PHONY: lint
 lint: ## Run all linters of .golangci.yml
 	$(GOLANGCI_LINT) run
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in what is called (needs vuln.go.dev)
+	$(GOVULNCHECK) ./...
 
 .PHONY: fmt
 fmt: ## Format all Go files
