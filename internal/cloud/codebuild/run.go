@@ -113,6 +113,7 @@ func (x *execution) build(life context.Context) error {
 	case x.failed:
 		status = types.StatusTypeFailed
 	}
+	x.clean() // who is told that it is over finds nothing of it
 	return x.s.DB.Update(life, func(tx *store.Tx) error { return x.s.complete(tx, x.b, status, why) })
 }
 
@@ -177,7 +178,6 @@ func (x *execution) phases(ctx context.Context) error {
 	if ok, err := x.phase(ctx, types.BuildPhaseTypeDownloadSource, x.prepare); !ok {
 		return err
 	}
-	defer x.close()
 	p := &x.spec.Phases
 	for _, step := range []struct {
 		kind  types.BuildPhaseType
@@ -209,11 +209,9 @@ func (x *execution) finalize(ctx context.Context) error {
 	return err
 }
 
-func (x *execution) close() { x.out.say("Phase complete: FINALIZING State: SUCCEEDED") }
-
 // phase runs one phase and records how it went; ok means that it succeeded.
 func (x *execution) phase(ctx context.Context, kind types.BuildPhaseType, do func(context.Context) error) (ok bool, err error) {
-	if ctx.Err() != nil {
+	if ended(ctx) {
 		return false, nil
 	}
 	if err := x.record(ctx, func(now time.Time) { x.b.enter(kind, now) }); err != nil {
@@ -223,15 +221,12 @@ func (x *execution) phase(ctx context.Context, kind types.BuildPhaseType, do fun
 	if logged {
 		x.out.say("Entering phase %s", kind)
 	}
-	why := do(ctx)
-	if ctx.Err() != nil { // stopped, timed out, or the cloud ends: whatever the phase says of it
-		why = nil
-		return false, why
+	status, about := types.StatusTypeSucceeded, contextOf(do(ctx))
+	if ended(ctx) {
+		return false, nil // whatever the phase says of it
 	}
-	status, about := types.StatusTypeSucceeded, (*types.PhaseContext)(nil)
-	if why != nil {
-		x.failed = true
-		status, about = types.StatusTypeFailed, contextOf(why)
+	if about != nil {
+		x.failed, status = true, types.StatusTypeFailed
 	}
 	if logged {
 		x.out.say("Phase complete: %s State: %s", kind, status)
@@ -239,10 +234,17 @@ func (x *execution) phase(ctx context.Context, kind types.BuildPhaseType, do fun
 			x.out.say("Phase context status code: %s Message: %s", *about.StatusCode, *about.Message)
 		}
 	}
-	return why == nil, x.record(ctx, func(now time.Time) { x.b.leave(status, about, now) })
+	return about == nil, x.record(ctx, func(now time.Time) { x.b.leave(status, about, now) })
 }
 
+// ended tells that the build was stopped, has timed out, or that the cloud ends.
+func ended(ctx context.Context) bool { return ctx.Err() != nil }
+
+// contextOf is what a phase tells of its failure; nil if it has not failed.
 func contextOf(err error) *types.PhaseContext {
+	if err == nil {
+		return nil
+	}
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
 		f = &failure{"CLIENT_ERROR", err.Error()}
