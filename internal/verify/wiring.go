@@ -129,7 +129,9 @@ func (r *Run) keysOfLogGroups(ctx context.Context, keys map[string]string) error
 		if err != nil {
 			return fmt.Errorf("describe log group %s: %w", name, err)
 		}
-		keys["log group "+name] = ""
+		if name != r.stack.ProjectLogGroup(r.stack.BuildProject()) && name != r.stack.ProjectLogGroup(r.stack.DeployProject()) {
+			keys["log group "+name] = "" // those of a pipeline may be left out with it
+		}
 		for _, g := range out.LogGroups {
 			if aws.ToString(g.LogGroupName) == name {
 				keys["log group "+name] = aws.ToString(g.KmsKeyId)

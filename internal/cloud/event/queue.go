@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -290,13 +291,29 @@ func (q *Queue) do(ctx context.Context, k *kind, e *entry) {
 	if q.decorate != nil {
 		h = q.decorate(h)
 	}
-	result := h(ctx, r.Task)
+	result := q.handle(ctx, h, r.Task)
 	if ctx.Err() != nil {
 		return // the next process does it again
 	}
 	if err := q.end(ctx, e, r, result); err != nil {
 		q.log.Error("cannot record a task's end", "kind", k.name, "id", r.ID, "error", err)
 	}
+}
+
+// afterPanic is when a task that hit a bug is tried again: not at once, as it
+// will most likely hit it again.
+const afterPanic = time.Minute
+
+// handle calls a handler. Nobody above recovers: without this, one task that
+// hits a bug would end the process, and again after each restart.
+func (q *Queue) handle(ctx context.Context, h Handler, t Task) (result Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			q.log.Error("task panicked", "kind", t.Kind, "id", t.ID, "panic", p, "stack", string(debug.Stack()))
+			result = Retry(afterPanic)
+		}
+	}()
+	return h(ctx, t)
 }
 
 func (q *Queue) end(ctx context.Context, e *entry, r row, result Result) error {

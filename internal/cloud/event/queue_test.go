@@ -229,6 +229,25 @@ func TestEndedWithItsEffect(t *testing.T) {
 	})
 }
 
+// TestPanic: a task that hits a bug ends neither the process nor other tasks,
+// and is tried again.
+func TestPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(store.Memory())
+		r.Handle("k", 1, func(_ context.Context, t Task) Result {
+			r.note(t)
+			if t.ID == "bad" && t.Attempts == 0 {
+				panic("a bug")
+			}
+			return Done()
+		})
+		defer r.runs(t)()
+		r.send(t, Task{Kind: "k", ID: "bad"}, Task{Kind: "k", ID: "good"})
+		time.Sleep(time.Hour)
+		r.expect(t, "bad@0s", "good@0s", "bad@1m0s")
+	})
+}
+
 func TestJump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(store.Memory())
