@@ -60,7 +60,7 @@ func (s *Service) Register(m *wire.Mux, q *event.Queue) {
 	s.registerProjects(api)
 	s.registerBuilds(api)
 	q.Handle(buildKind, s.Parallel, s.run)
-	q.Handle(eventKind, 8, s.announce)
+	s.notices().Register(q)
 }
 
 // Tables. A build's id is "project:uuid".

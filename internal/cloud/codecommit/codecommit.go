@@ -58,7 +58,7 @@ func (s *Service) Register(m *wire.Mux, q *event.Queue) {
 	s.registerBranches(api)
 	s.registerReads(api)
 	s.registerCommits(api)
-	q.Handle(eventKind, 8, s.announce)
+	s.notices().Register(q)
 }
 
 // Tables. A repository's objects and branches go by its ID: one that is made

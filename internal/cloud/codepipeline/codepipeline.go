@@ -66,7 +66,7 @@ func (s *Service) Register(m *wire.Mux, q *event.Queue) {
 	// A worker is held for as long as its action runs elsewhere, hence so many.
 	q.Handle(actionKind, 256, s.act)
 	q.Handle(deadlineKind, 8, s.expire)
-	q.Handle(eventKind, 8, s.announce)
+	s.notices().Register(q)
 	q.Handle(pollKind, 4, s.poll)
 }
 

@@ -1,31 +1,16 @@
 package codepipeline
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"maps"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/codepipeline/types"
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
-	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 
-	"miniforge/internal/cloud/authz"
-	"miniforge/internal/cloud/event"
-	"miniforge/internal/cloud/wire"
+	"miniforge/internal/cloud/event/notice"
 )
 
-// eventKind are the tasks that put a change of state on the default bus.
-const eventKind = "codepipeline.event"
-
-// A notice is an event on its way.
-type notice struct {
-	Region   string          `json:"region"`
-	Resource string          `json:"resource"`
-	What     string          `json:"what"` // the detail-type
-	At       time.Time       `json:"at"`
-	Detail   json.RawMessage `json:"detail"`
+func (s *Service) notices() *notice.Sender {
+	return &notice.Sender{Service: "codepipeline", Tasks: s.Tasks, Caller: s.Caller, Log: s.Log, Account: s.Account}
 }
 
 // encode is for values that cannot fail to marshal.
@@ -47,9 +32,7 @@ func (g *passage) tell(x *execution, what, state string, more map[string]any) er
 	}
 	maps.Copy(detail, more)
 	arn := g.s.arn(x.Region, x.Pipeline)
-	return g.s.Tasks.Send(g.tx, event.Task{Kind: eventKind, Lane: arn, Body: encode(notice{
-		Region: x.Region, Resource: arn, What: "CodePipeline " + what + " Execution State Change", At: g.now, Detail: encode(detail),
-	})})
+	return g.s.notices().Send(g.tx, x.Region, arn, "CodePipeline "+what+" Execution State Change", detail)
 }
 
 func (g *passage) tellPipeline(x *execution, state string) error {
@@ -94,29 +77,4 @@ func located(all []types.ArtifactDetail) []map[string]any {
 		out = append(out, map[string]any{"name": a.Name, "s3location": map[string]any{"bucket": a.S3location.Bucket, "key": a.S3location.Key}})
 	}
 	return out
-}
-
-// announce puts an event on the default bus. It may arrive twice after a
-// crash, as events may on AWS.
-func (s *Service) announce(ctx context.Context, t event.Task) event.Result {
-	var n notice
-	if err := json.Unmarshal(t.Body, &n); err != nil {
-		s.Log.Error("event of a pipeline cannot be read", "error", err)
-		return event.Done()
-	}
-	as := wire.As{Region: n.Region, Principal: authz.ServicePrincipal("codepipeline", n.Resource, s.Account)}
-	out, err := wire.Do[eventbridge.PutEventsOutput](ctx, s.Caller, as, &eventbridge.PutEventsInput{Entries: []ebtypes.PutEventsRequestEntry{{
-		Source: new("aws.codepipeline"), DetailType: &n.What, Detail: new(string(n.Detail)), Resources: []string{n.Resource}, Time: &n.At,
-	}}})
-	if err == nil && out.FailedEntryCount > 0 {
-		err = errors.New(*out.Entries[0].ErrorCode + ": " + *out.Entries[0].ErrorMessage)
-	}
-	if err == nil {
-		return event.Done()
-	}
-	if t.Attempts >= 20 {
-		s.Log.Error("event of a pipeline was refused", "pipeline", n.Resource, "error", err)
-		return event.Done()
-	}
-	return event.Retry(time.Second << min(t.Attempts, 8))
 }
