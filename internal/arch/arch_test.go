@@ -10,7 +10,7 @@ import (
 // The layers of the module, by folder.
 var (
 	machinery = []string{"internal/graph", "internal/check", "internal/report", "internal/cloud", "internal/ui", "internal/bench", "internal/doctor"}
-	system    = []string{"internal/stack", "internal/verify", "internal/dlq", "internal/order", "internal/orderdb", "internal/drive", "internal/resource", "internal/rollout", "internal/delivery", "internal/handler", "handlers", "asl"}
+	system    = []string{"internal/access", "internal/stack", "internal/verify", "internal/dlq", "internal/order", "internal/orderdb", "internal/drive", "internal/resource", "internal/rollout", "internal/delivery", "internal/handler", "handlers", "asl"}
 	surface   = []string{"internal/cli", "cmd"}
 	cloud     = "internal/cloud"
 	// shared are the parts of the cloud that its services are built on; every

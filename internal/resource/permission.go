@@ -43,6 +43,9 @@ func (p *Permission) statement() Statement {
 	}
 }
 
+// Policy is the policy of the alias, which has this permission and no other.
+func (p *Permission) Policy() Policy { return Policy{p.statement()} }
+
 func (p *Permission) Observe(ctx context.Context) (graph.Observation, error) {
 	var policy string
 	var owned bool

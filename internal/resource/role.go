@@ -27,8 +27,8 @@ type roleAPI interface {
 
 var _ roleAPI = (*iam.Client)(nil)
 
-// inlinePolicy is the name of the one inline policy that a Role has.
-const inlinePolicy = "grants"
+// InlinePolicy is the name of the one inline policy that a [Role] has.
+const InlinePolicy = "grants"
 
 // A Role is an IAM role with one inline policy and nothing else: a policy that
 // somebody adds or attaches is drift, as it widens what was granted.
@@ -58,7 +58,7 @@ func (r *Role) Observe(ctx context.Context) (graph.Observation, error) {
 		}
 		return err
 	}, func(ctx context.Context) error {
-		name := inlinePolicy
+		name := InlinePolicy
 		out, err := r.IAM.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: &r.Name, PolicyName: &name})
 		if err == nil {
 			grants = unescape(out.PolicyDocument)
@@ -102,7 +102,7 @@ func (r *Role) inline(ctx context.Context) (names []string, err error) {
 			return nil, err
 		}
 		for _, n := range page.PolicyNames {
-			if n != inlinePolicy {
+			if n != InlinePolicy {
 				names = append(names, n)
 			}
 		}
@@ -138,7 +138,7 @@ func (r *Role) Create(ctx context.Context) error {
 }
 
 func (r *Role) putGrants(ctx context.Context) error {
-	name, document := inlinePolicy, r.Grants().String()
+	name, document := InlinePolicy, r.Grants().String()
 	_, err := r.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &r.Name, PolicyName: &name, PolicyDocument: &document})
 	if gone(err) { // IAM reads may lag its writes
 		return notYet("put policy of role", r.Name, err)
@@ -172,7 +172,7 @@ func (r *Role) strip(ctx context.Context, all bool) error {
 		return absentIsNil(failed("list policies of role", r.Name, err))
 	}
 	if all {
-		inline = append(inline, inlinePolicy)
+		inline = append(inline, InlinePolicy)
 	}
 	for _, name := range inline {
 		_, err := r.IAM.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: &r.Name, PolicyName: &name})

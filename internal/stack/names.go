@@ -60,6 +60,15 @@ func (n Names) Notifications() string { return n.of("notifications") } // queue
 func (n Names) DeadLetters() string   { return n.of("orders-dlq") }    // queue
 func (n Names) API() string           { return n.of("orders") }
 
+// Functions lists the full names of all functions.
+func (n Names) Functions() []string {
+	var names []string
+	for _, f := range FunctionNames() {
+		names = append(names, n.Function(f))
+	}
+	return names
+}
+
 // Function is the full name of one of FunctionNames, and that of its role.
 func (n Names) Function(f string) string { return n.of(f) }
 func (n Names) WorkflowRole() string     { return n.of("workflow") }
@@ -128,6 +137,7 @@ func (n Names) Partition() string {
 func (n Names) TableARN(table string) string { return n.arn("dynamodb", "table/"+table) }
 func (n Names) QueueARN(queue string) string { return n.arn("sqs", queue) }
 func (n Names) TopicARN() string             { return n.arn("sns", n.Topic()) }
+func (n Names) TopicARNOf(t string) string   { return n.arn("sns", t) }
 func (n Names) FunctionARN(f string) string  { return n.arn("lambda", "function:"+n.Function(f)) }
 func (n Names) AliasARN(f string) string     { return n.FunctionARN(f) + ":" + LiveAlias }
 func (n Names) BusARN() string               { return n.arn("events", "event-bus/"+n.Bus()) }

@@ -45,7 +45,7 @@ func Suites() []string { return append(Peaceful(), "pipeline", "resilience") }
 // Peaceful lists those that disturb nobody else: all but pipeline, which
 // delivers functions of its own for a while, and resilience, which makes the
 // whole target fail.
-func Peaceful() []string { return []string{"smoke", "integration", "concurrency"} }
+func Peaceful() []string { return []string{"smoke", "integration", "security", "concurrency"} }
 
 // Run is one verification of one stack.
 type Run struct {
@@ -91,6 +91,8 @@ func (r *Run) Suites(names ...string) ([]check.Suite, error) {
 			suites = append(suites, r.integration())
 		case "concurrency":
 			suites = append(suites, r.concurrency())
+		case "security":
+			suites = append(suites, r.security())
 		case "pipeline":
 			suites = append(suites, r.pipeline())
 		case "resilience":

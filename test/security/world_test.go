@@ -1,0 +1,178 @@
+// Package security takes away each permission that the system has, one at a
+// time, and gives it more than it has: verification must notice both, and the
+// system must miss what is taken away.
+package security
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"miniforge/internal/access"
+	"miniforge/internal/artifact"
+	"miniforge/internal/check"
+	"miniforge/internal/cloud"
+	"miniforge/internal/graph"
+	"miniforge/internal/resource"
+	"miniforge/internal/stack"
+	"miniforge/internal/verify"
+)
+
+// A world is the whole system, pipeline included, on a cloud of its own.
+type world struct {
+	*testing.T
+	stack *stack.Stack
+	run   *verify.Run
+	// checks are those of suite security, by id.
+	checks map[string]check.Check
+}
+
+// shared is the world of this process. Tests leave it as they found it.
+var shared struct {
+	sync.Mutex
+	cloud *cloud.Cloud
+	stack *stack.Stack
+	err   error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.cloud != nil {
+		_ = shared.cloud.Close()
+	}
+	os.Exit(code)
+}
+
+// newWorld brings the system up at its first call.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.stack == nil && shared.err == nil {
+		shared.cloud, shared.stack, shared.err = up(context.WithoutCancel(t.Context()))
+	}
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	w := &world{T: t, stack: shared.stack, run: verify.New(shared.stack, verify.Options{HTTP: &http.Client{Transport: shared.cloud.Transport()}}), checks: map[string]check.Check{}}
+	suites, err := w.run.Suites("security")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range suites[0].Checks {
+		w.checks[c.ID] = c
+	}
+	return w
+}
+
+// up makes a cloud, and the stack in it.
+func up(ctx context.Context) (*cloud.Cloud, *stack.Stack, error) {
+	source := filepath.Join("..", "..")
+	o := stack.Options{Platform: runtime.GOOS, Packages: map[string][]byte{}}
+	if runtime.GOARCH == "arm64" {
+		o.Architecture = "arm64"
+	}
+	out, err := os.MkdirTemp("", "miniforge-security-")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer os.RemoveAll(out)
+	built, err := artifact.Build(ctx, artifact.Options{Source: source, Out: out, GOOS: runtime.GOOS, GOARCH: runtime.GOARCH})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, p := range built {
+		if o.Packages[p.Function], err = p.Bytes(); err != nil {
+			return nil, nil, err
+		}
+	}
+	sources, err := artifact.Sources(source)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, f := range sources {
+		o.Sources = append(o.Sources, resource.File(f))
+	}
+	c, err := cloud.New(ctx, cloud.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Names = stack.Names{Name: "test", Account: c.Account, Region: c.Region}
+	s, err := stack.New(aws.Config{
+		Region: c.Region, BaseEndpoint: aws.String("http://cloud.test"), HTTPClient: &http.Client{Transport: c.Transport()},
+		Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, ""),
+	}, o)
+	if err != nil {
+		return c, nil, err
+	}
+	g, err := s.Graph()
+	if err == nil {
+		_, err = g.Ensure(ctx, graph.Options{})
+	}
+	if err == nil {
+		_, err = s.Seed(ctx)
+	}
+	return c, s, err
+}
+
+// policies are all that there are: what the cloud lists, not what is declared.
+func (w *world) policies() []access.Policy {
+	w.Helper()
+	holders, err := access.Holders(w.Context(), w.stack)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var all []access.Policy
+	for _, h := range holders {
+		policies, err := access.Read(w.Context(), w.stack, h)
+		if err != nil {
+			w.Fatal(err)
+		}
+		all = append(all, policies...)
+	}
+	return all
+}
+
+// judge runs the check of a holder.
+func (w *world) judge(h access.Holder) check.Result {
+	w.Helper()
+	id := "permissions." + string(h.Kind) + "/" + h.Name
+	if h.Kind == access.LogDelivery {
+		id = "permissions.log-delivery/" + h.Name
+	}
+	c, ok := w.checks[id]
+	if !ok {
+		w.Fatalf("no check %s: what is it that has a policy there?", id)
+	}
+	return check.Do(w.Context(), c)
+}
+
+// complaints are the claims that did not hold, as texts.
+func complaints(r check.Result) (texts []string) {
+	for _, c := range r.Failed() {
+		texts = append(texts, c.String())
+	}
+	return texts
+}
+
+func TestAllIsAsDeclared(t *testing.T) {
+	w := newWorld(t)
+	for _, p := range w.policies() {
+		r := w.judge(p.Holder)
+		if r.Outcome != check.Pass {
+			t.Errorf("%s: %s %s %v", p, r.Outcome, r.Reason, complaints(r))
+		}
+	}
+	for _, id := range []string{"permissions.holders", "permissions.grants"} {
+		if r := check.Do(t.Context(), w.checks[id]); r.Outcome != check.Pass {
+			t.Errorf("%s: %s %s %v", id, r.Outcome, r.Reason, complaints(r))
+		}
+	}
+}
