@@ -53,6 +53,13 @@ type Options struct {
 	// Kill was given, and goes before.
 	Faults     fault.Schedule
 	FaultState []byte
+	// Audit, if set, is told of every permission that a caller was judged by,
+	// from outside and between services. It is called by many goroutines and
+	// must not wait for anything.
+	Audit func(Judgement)
+	// Unguarded lets everybody do everything, so that a benchmark can tell what
+	// judging costs. No command sets it.
+	Unguarded bool
 	// Kill ends the process at once and starts it again, with the state as
 	// FaultState. nil: there are no faults of that kind.
 	Kill func(state []byte)

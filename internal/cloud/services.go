@@ -52,7 +52,7 @@ func (c *Cloud) compose(master []byte) error {
 	machines := sfn.New(sfn.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account, Overloaded: func() bool { return machines.Busy() >= maxBusy }})
 
-	c.repositories = codecommit.New(codecommit.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Credential: c.authenticate, Authorize: c.allow})
+	c.repositories = codecommit.New(codecommit.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Credential: c.authenticate, Authorize: c.Judge})
 	builds := codebuild.New(codebuild.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("builds"), Endpoint: c.Endpoint, Archive: c.repositories.Archive})
 	deployments := codedeploy.New(codedeploy.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	pipelines := codepipeline.New(codepipeline.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Archive: c.repositories.Archive})
@@ -75,7 +75,7 @@ func (c *Cloud) compose(master []byte) error {
 			return resourceTags(ctx, tagged, arn)
 		},
 	}
-	c.mux.Use(c.authorize(c.judge))
+	c.mux.Use(c.authorize)
 	c.mux.Use(c.faults.Intercept)
 	c.start(q, c.apis.Run, c.functions.Run)
 	return nil
@@ -154,22 +154,4 @@ func (c *Cloud) authenticate(ctx context.Context, id, token string) (wire.Creden
 		err = wire.ErrUnknownKey
 	}
 	return wire.Credential{Secret: secret, Principal: p}, err
-}
-
-// allow judges what is no operation of an API, such as git's requests.
-func (c *Cloud) allow(ctx context.Context, p authz.Principal, region string, access authz.Access) error {
-	return c.judge.Authorize(ctx, p, authz.Common{Region: region}, []authz.Access{access})
-}
-
-// authorize has every call judged before its service sees it.
-func (c *Cloud) authorize(e *authz.Engine) wire.Interceptor {
-	return func(next wire.Func) wire.Func {
-		return func(ctx context.Context, call *wire.Call) (any, error) {
-			common := authz.Common{Region: call.Region, SourceIP: call.SourceIP, UserAgent: call.UserAgent}
-			if err := e.Authorize(ctx, call.Principal, common, call.Access); err != nil {
-				return nil, err
-			}
-			return next(ctx, call)
-		}
-	}
 }

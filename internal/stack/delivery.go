@@ -50,7 +50,7 @@ func (s *Stack) declareDelivery(bucket *resource.Bucket, functions ...*resource.
 	}
 	build := s.project(n.BuildProject(), "Builds the functions of stack "+n.Name, "buildspec.yml", bucket, map[string]string{
 		"FUNCTION_GOOS": s.opts.Platform, "FUNCTION_GOARCH": s.goarch(), "GOTOOLCHAIN": toolchain(s.opts.Toolchain),
-	})
+	}, puts(bucket))
 	deploy := s.project(n.DeployProject(), "Deploys the functions of stack "+n.Name, deploySpec, bucket, map[string]string{
 		"DEPLOY_STACK": n.Name, "DEPLOY_ALIAS": LiveAlias, "DEPLOY_APPLICATION": n.Application(), "DEPLOY_CONFIG": DeploymentConfig,
 	}, s.rollsOut()...)
@@ -71,10 +71,10 @@ func (s *Stack) declareDelivery(bucket *resource.Bucket, functions ...*resource.
 }
 
 // project declares a project with its log group and its role, which may read
-// and write artifacts and logs, and what else is granted.
+// artifacts and write logs, and what else is granted.
 func (s *Stack) project(name, description, buildspec string, bucket *resource.Bucket, env map[string]string, grants ...Grant) *resource.BuildProject {
 	group := s.logGroup(s.ProjectLogGroup(name))
-	grants = append(grants, writesLogs(group.ARN), handsOver(bucket))
+	grants = append(grants, writesLogs(group.ARN), takes(bucket))
 	return &resource.BuildProject{
 		CodeBuild: s.Clients.CodeBuild, Owner: s.owner, Name: name, ARN: s.ProjectARN(name), Description: description,
 		Role:     s.role(name, "codebuild.amazonaws.com", s.ourAccount(), grants...),

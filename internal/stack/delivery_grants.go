@@ -2,14 +2,27 @@ package stack
 
 import "miniforge/internal/resource"
 
-// handsOver is what taking part in a pipeline needs of its bucket: reading the
-// artifacts of earlier stages and writing one's own.
+// takes is reading the artifacts of earlier stages, and puts writing one's own.
+// With CodePipeline's and CodeBuild's own clients that may be in several parts,
+// for which S3 also decrypts the data key that it made for the first.
 //
 // https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
-func handsOver(b *resource.Bucket) Grant {
-	return Grant{Actions: prefixed("s3", []string{"GetObject", "GetObjectVersion", "PutObject"}), Resources: []string{b.ARN + "/*"}, Via: "s3"}
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuAndPermissions
+func takes(b *resource.Bucket) Grant {
+	return Grant{
+		Actions: prefixed("s3", []string{"GetObject", "GetObjectVersion"}), Resources: []string{b.ARN + "/*"},
+		Key: KeyUse{Service: "s3", Actions: []string{"Decrypt"}},
+	}
 }
 
+func puts(b *resource.Bucket) Grant {
+	return Grant{
+		Actions: []string{"s3:PutObject"}, Resources: []string{b.ARN + "/*"},
+		Key: KeyUse{Service: "s3", Actions: []string{"Decrypt", "GenerateDataKey"}},
+	}
+}
+
+// looksAtBucket is in the least that CodePipeline is documented to need.
 func looksAtBucket(b *resource.Bucket) Grant {
 	return Grant{Actions: prefixed("s3", []string{"GetBucketAcl", "GetBucketLocation", "GetBucketVersioning"}), Resources: []string{b.ARN}}
 }
@@ -23,10 +36,9 @@ func (s *Stack) runsPipeline(b *resource.Bucket, r *resource.Repository, project
 		arns = append(arns, p.ARN)
 	}
 	return []Grant{
-		handsOver(b), looksAtBucket(b),
-		{Actions: prefixed("codecommit", []string{
-			"GetBranch", "GetCommit", "GetRepository", "UploadArchive", "GetUploadArchiveStatus", "CancelUploadArchive",
-		}), Resources: []string{r.ARN}},
+		takes(b), puts(b), looksAtBucket(b),
+		{Actions: prefixed("codecommit", []string{"GetBranch", "GetCommit"}), Resources: []string{r.ARN}},
+		{Actions: prefixed("codecommit", []string{"UploadArchive", "GetUploadArchiveStatus", "CancelUploadArchive"}), Resources: []string{r.ARN}},
 		{Actions: prefixed("codebuild", []string{"StartBuild", "BatchGetBuilds", "StopBuild"}), Resources: arns},
 	}
 }
@@ -35,16 +47,19 @@ func (s *Stack) runsPipeline(b *resource.Bucket, r *resource.Repository, project
 // straightens an alias that an interrupted deployment left bent, and has
 // CodeDeploy shift it.
 func (s *Stack) rollsOut() []Grant {
-	var functions, aliases, groups []string
+	var functions, qualified, groups []string
 	for _, f := range FunctionNames() {
-		functions = append(functions, s.FunctionARN(f), s.FunctionARN(f)+":*")
-		aliases = append(aliases, s.FunctionARN(f), s.AliasARN(f))
+		functions = append(functions, s.FunctionARN(f))
+		qualified = append(qualified, s.FunctionARN(f), s.FunctionARN(f)+":*")
 		groups = append(groups, s.DeploymentGroupARN(f))
 	}
 	return []Grant{
-		{Actions: prefixed("lambda", []string{"GetFunctionConfiguration", "UpdateFunctionCode"}), Resources: functions},
-		{Actions: prefixed("lambda", []string{"GetAlias", "UpdateAlias"}), Resources: aliases},
-		{Actions: prefixed("codedeploy", []string{"CreateDeployment", "GetDeployment", "ListDeployments", "ListDeploymentTargets", "BatchGetDeploymentTargets", "StopDeployment"}), Resources: groups},
+		{Actions: []string{"lambda:GetFunctionConfiguration"}, Resources: qualified},
+		{Actions: []string{"lambda:UpdateFunctionCode"}, Resources: functions},
+		{Actions: prefixed("lambda", []string{"GetAlias", "UpdateAlias"}), Resources: functions},
+		{Actions: prefixed("codedeploy", []string{"CreateDeployment", "GetDeployment", "ListDeployments", "StopDeployment"}), Resources: groups},
+		{Actions: prefixed("codedeploy", []string{"ListDeploymentTargets", "BatchGetDeploymentTargets"}), Resources: groups},
+		// These three AWS asks of who creates a deployment with a revision of its own.
 		{Actions: []string{"codedeploy:GetDeploymentConfig"}, Resources: []string{s.DeploymentConfigARN(DeploymentConfig)}},
 		{Actions: prefixed("codedeploy", []string{"RegisterApplicationRevision", "GetApplicationRevision"}), Resources: []string{s.ApplicationARN()}},
 	}
@@ -54,12 +69,15 @@ func (s *Stack) rollsOut() []Grant {
 //
 // https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCodeDeployRoleForLambdaLimited.html
 func (s *Stack) shifts() []Grant {
-	var aliases []string
+	var functions, aliases []string
 	for _, f := range FunctionNames() {
-		aliases = append(aliases, s.FunctionARN(f), s.AliasARN(f))
+		functions = append(functions, s.FunctionARN(f))
+		aliases = append(aliases, s.AliasARN(f))
 	}
 	return []Grant{
-		{Actions: prefixed("lambda", []string{"GetAlias", "UpdateAlias", "GetProvisionedConcurrencyConfig"}), Resources: aliases},
+		{Actions: prefixed("lambda", []string{"GetAlias", "UpdateAlias"}), Resources: functions},
+		// CodeDeploy looks whether there is concurrency to shift with the alias.
+		{Actions: []string{"lambda:GetProvisionedConcurrencyConfig"}, Resources: aliases},
 		invokes(s.HookARN()),
 	}
 }

@@ -65,17 +65,10 @@ func (n Names) deadLettersPolicy() resource.Policy {
 	}
 }
 
-// topicPolicy leaves publishing to IAM within the account, and refuses it
-// without TLS. SNS takes no wildcard action in a topic's policy.
+// topicPolicy allows nothing: who may publish is decided by IAM, as they are
+// all of this account.
 func (n Names) topicPolicy() resource.Policy {
-	return resource.Policy{
-		{Sid: "AccountDecidesByIAM", Effect: "Allow", Principal: map[string]string{"AWS": n.rootARN()},
-			Action: prefixed("sns", []string{
-				"GetTopicAttributes", "SetTopicAttributes", "AddPermission", "RemovePermission", "DeleteTopic",
-				"Subscribe", "ListSubscriptionsByTopic", "Publish",
-			}), Resource: []string{n.TopicARN()}},
-		tlsOnly("sns:Publish", n.TopicARN()),
-	}
+	return resource.Policy{tlsOnly("sns:Publish", n.TopicARN())}
 }
 
 func (n Names) bucketPolicy() resource.Policy {
