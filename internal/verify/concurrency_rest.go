@@ -157,13 +157,11 @@ func (m *mailbox) gather(ctx context.Context, ids map[string]bool) (missing []st
 			return missing, nil //nolint:nilerr // what came in time is the answer
 		}
 		counts, err := concurrently(min(gatherers, 1+len(missing)/10), func() (int, error) {
-			out, err := m.ask(ctx)
-			if err != nil {
-				return 0, err
-			}
+			got, err := m.ask(ctx)
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			return m.keep(out), nil
+			m.keep(got)
+			return len(got), err
 		})
 		if err != nil && ctx.Err() == nil {
 			return missing, err

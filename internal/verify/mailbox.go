@@ -23,6 +23,7 @@ type queueAPI interface {
 	DeleteMessage(context.Context, *sqs.DeleteMessageInput, ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error)
 	DeleteMessageBatch(context.Context, *sqs.DeleteMessageBatchInput, ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error)
 	ChangeMessageVisibility(context.Context, *sqs.ChangeMessageVisibilityInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error)
+	ChangeMessageVisibilityBatch(context.Context, *sqs.ChangeMessageVisibilityBatchInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
 }
 
 var _ queueAPI = (*sqs.Client)(nil)
@@ -54,6 +55,11 @@ type letter struct {
 // hidden is how long messages are kept from others. Verification takes seconds
 // on a local endpoint, minutes on AWS.
 const hidden = 10 * time.Minute
+
+// offered is how long a receive alone hides messages. Its answer may get lost
+// with a connection or a process; then they are to come again while somebody
+// still waits for them. Those that arrive are kept for longer by a second call.
+const offered = 10 * time.Second
 
 func newMailbox(api queueAPI, name string) *mailbox {
 	return &mailbox{sqs: api, name: name, seen: map[string]letter{}}
@@ -112,28 +118,55 @@ func (m *mailbox) receive(ctx context.Context) (int, error) {
 	if err := m.open(ctx); err != nil {
 		return 0, err
 	}
-	out, err := m.ask(ctx)
+	got, err := m.ask(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return m.keep(out), nil
+	m.keep(got)
+	return len(got), nil
 }
 
-// ask receives some messages. The mailbox must be open.
-func (m *mailbox) ask(ctx context.Context) (*sqs.ReceiveMessageOutput, error) {
+// ask receives some messages and hides them from others. The mailbox must be open.
+func (m *mailbox) ask(ctx context.Context) ([]types.Message, error) {
 	out, err := m.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl: &m.url, MaxNumberOfMessages: 10, VisibilityTimeout: int32(hidden.Seconds()),
+		QueueUrl: &m.url, MaxNumberOfMessages: 10, VisibilityTimeout: int32(offered.Seconds()),
 		MessageAttributeNames:       []string{"All"},
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("receive from %s: %w", m.name, err)
 	}
-	return out, nil
+	if len(out.Messages) == 0 {
+		return nil, nil
+	}
+	// Waiting may have ended; what has arrived is not given up for that.
+	return m.hide(context.WithoutCancel(ctx), out.Messages)
 }
 
-func (m *mailbox) keep(out *sqs.ReceiveMessageOutput) int {
-	for _, msg := range out.Messages {
+// hide keeps up to ten messages that were just received from others, and
+// returns those that are hidden: any other had appeared again, and will be
+// received once more.
+func (m *mailbox) hide(ctx context.Context, got []types.Message) (kept []types.Message, err error) {
+	ctx, cancel := context.WithTimeout(ctx, offered)
+	defer cancel()
+	entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(got))
+	for i, msg := range got {
+		entries[i] = types.ChangeMessageVisibilityBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: msg.ReceiptHandle, VisibilityTimeout: int32(hidden.Seconds())}
+	}
+	out, err := m.sqs.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &m.url, Entries: entries})
+	if err != nil {
+		return nil, fmt.Errorf("keep messages of %s: %w", m.name, err)
+	}
+	for _, e := range out.Successful {
+		if i, err := strconv.Atoi(aws.ToString(e.Id)); err == nil && i >= 0 && i < len(got) {
+			kept = append(kept, got[i])
+		}
+	}
+	return kept, nil
+}
+
+func (m *mailbox) keep(got []types.Message) {
+	for _, msg := range got {
 		var body struct {
 			OrderID string `json:"order_id"`
 		}
@@ -141,7 +174,6 @@ func (m *mailbox) keep(out *sqs.ReceiveMessageOutput) int {
 		_ = json.Unmarshal([]byte(aws.ToString(msg.Body)), &body)
 		m.seen[aws.ToString(msg.MessageId)] = letter{Body: aws.ToString(msg.Body), OrderID: body.OrderID, message: msg}
 	}
-	return len(out.Messages)
 }
 
 func (m *mailbox) open(ctx context.Context) error {

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -21,6 +22,8 @@ type queue struct {
 	next     int
 	messages map[string]*queued // by receipt handle, which stays the same here
 	lost     int
+	received int         // how often somebody received
+	mute     func() bool // whether the answer to a receive gets lost; nil: never
 }
 
 type queued struct {
@@ -58,6 +61,7 @@ func (q *queue) ReceiveMessage(_ context.Context, in *sqs.ReceiveMessageInput, _
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	out := &sqs.ReceiveMessageOutput{}
+	defer func() { q.received++ }()
 	for id, m := range q.messages {
 		if m.visible.After(time.Now()) || len(out.Messages) == int(in.MaxNumberOfMessages) {
 			continue
@@ -73,8 +77,13 @@ func (q *queue) ReceiveMessage(_ context.Context, in *sqs.ReceiveMessageInput, _
 			Attributes: map[string]string{"ApproximateReceiveCount": strconv.Itoa(m.receives)},
 		})
 	}
+	if q.mute != nil && q.mute() {
+		return nil, errLost
+	}
 	return out, nil
 }
+
+var errLost = errors.New("connection reset by peer")
 
 func (q *queue) SendMessage(_ context.Context, in *sqs.SendMessageInput, _ ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
 	q.add(*in.MessageBody)
@@ -98,6 +107,22 @@ func (q *queue) DeleteMessageBatch(_ context.Context, in *sqs.DeleteMessageBatch
 func (q *queue) ChangeMessageVisibility(_ context.Context, in *sqs.ChangeMessageVisibilityInput, _ ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error) {
 	q.messages[*in.ReceiptHandle].visible = time.Now().Add(time.Duration(in.VisibilityTimeout) * time.Second)
 	return &sqs.ChangeMessageVisibilityOutput{}, nil
+}
+
+func (q *queue) ChangeMessageVisibilityBatch(_ context.Context, in *sqs.ChangeMessageVisibilityBatchInput, _ ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := &sqs.ChangeMessageVisibilityBatchOutput{}
+	for _, e := range in.Entries {
+		m := q.messages[*e.ReceiptHandle]
+		if m == nil || !m.visible.After(time.Now()) {
+			out.Failed = append(out.Failed, types.BatchResultErrorEntry{Id: e.Id, Code: aws.String("MessageNotInflight")})
+			continue
+		}
+		m.visible = time.Now().Add(time.Duration(e.VisibilityTimeout) * time.Second)
+		out.Successful = append(out.Successful, types.ChangeMessageVisibilityBatchResultEntry{Id: e.Id})
+	}
+	return out, nil
 }
 
 func about(id string) string { return `{"order_id":"` + id + `"}` }
@@ -217,5 +242,48 @@ func TestGatherAndDiscardMany(t *testing.T) {
 		if len(left) != 32 || q.lost > 0 || len(q.messages) != 32 {
 			t.Errorf("%d of others are visible, %d are there, %d were moved away", len(left), len(q.messages), q.lost)
 		}
+	})
+}
+
+// TestALostAnswerHidesNothing loses the answer to a receive, with the cloud
+// that is killed or with the patience of who waits: its messages are hidden,
+// and must come again while somebody still waits for them.
+func TestALostAnswerHidesNothing(t *testing.T) {
+	ids := map[string]bool{}
+	for i := range 8 {
+		ids[fmt.Sprint("ord_", i)] = true
+	}
+	fill := func() *queue {
+		q := &queue{max: 5, messages: map[string]*queued{}}
+		for id := range ids {
+			q.add(about(id))
+		}
+		return q
+	}
+	t.Run("with the connection", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q := fill()
+			q.mute = func() bool { return q.received == 0 }
+			m := newMailbox(q, "notifications")
+			if _, err := m.gather(t.Context(), ids); !errors.Is(err, errLost) {
+				t.Fatalf("the first answer did not get lost: %v", err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if missing, err := m.gather(ctx, ids); err != nil || len(missing) > 0 {
+				t.Errorf("no message about %v: %v", missing, err)
+			}
+		})
+	})
+	t.Run("with the patience", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q := fill()
+			ctx, cancel := context.WithCancel(t.Context())
+			q.mute = func() bool { cancel(); return false } // it arrives, and nobody waits any more
+			m := newMailbox(q, "notifications")
+			if missing, err := m.gather(ctx, ids); err != nil || len(missing) > 0 {
+				t.Errorf("received, and not kept: %v, %v", missing, err)
+			}
+		})
 	})
 }

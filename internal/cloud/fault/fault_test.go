@@ -199,6 +199,30 @@ func TestKillGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
+// TestAScheduleThatEndsStaysEnded clears the rules while the cloud is being
+// killed: either the clearing counts, or nobody is told that it did.
+func TestAScheduleThatEndsStaysEnded(t *testing.T) {
+	var e *fault.Engine
+	cleared := make(chan struct{})
+	early := false
+	e = engine(t, fault.Options{Kill: func([]byte) {
+		go func() {
+			defer close(cleared)
+			e.Clear()
+		}()
+		select {
+		case <-cleared:
+			early = true
+		case <-time.After(20 * time.Millisecond): // as long as a process takes to die
+		}
+	}}, 5, fault.Rule{Kind: fault.Kill})
+	call(t.Context(), e, update)
+	<-cleared
+	if early {
+		t.Error("rules were cleared after they had been saved for the next process, which will have them again")
+	}
+}
+
 func TestWhatTheCloudCannotDoIsRefused(t *testing.T) {
 	for _, kind := range []fault.Kind{fault.Kill, fault.Clock} {
 		err := fault.New(fault.Options{}).Add(fault.Schedule{Rules: []fault.Rule{{Kind: kind, Delay: 1}}})

@@ -21,12 +21,16 @@ type saved struct {
 	Seed     uint64    `json:"rule_seed"`
 }
 
-// kill does not return where the cloud can be killed.
-func (e *Engine) kill() { e.o.Kill(e.save()) }
-
-func (e *Engine) save() []byte {
+// kill does not return where the cloud can be killed. Until the process is gone
+// nobody else reaches the rules: a schedule that was cleared in between would
+// come back with the next process.
+func (e *Engine) kill() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.o.Kill(e.save())
+}
+
+func (e *Engine) save() []byte {
 	s := snapshot{Seed: e.seed, Past: e.past}
 	for _, r := range e.rules {
 		s.Rules = append(s.Rules, saved{r.Rule, r.Since, r.Asked, r.Injected, r.seed})
