@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,12 +62,38 @@ func (a *app) down(ctx context.Context) (Result, error) {
 	return r, err
 }
 
+// lateRounds is how often a stack is deleted again in which something appeared
+// while it was being deleted: what a run that was killed had asked for may
+// arrive after it.
+const lateRounds = 3
+
 // destroy deletes what there is, after asking, and sweeps.
 func (a *app) destroy(ctx context.Context, t *target.Target, s *stack.Stack, r *downResult) error {
 	g, err := s.Graph()
 	if err != nil {
 		return err
 	}
+	for range lateRounds {
+		if err := a.destroyFound(ctx, t, g, r); err != nil {
+			return err
+		}
+		p := a.show()
+		p.Title("Looking for leftovers", 0)
+		p.Start("sweep")
+		left, err := s.Sweep(ctx)
+		if err != nil {
+			return fmt.Errorf("look for leftovers: %w", err)
+		}
+		p.End("sweep", ui.Unchanged, fmt.Sprintf("%d left", len(left.Left)))
+		r.Left, r.Kept, r.Unproven = left.Left, left.Kept, left.Unproven
+		if !slices.ContainsFunc(left.Left, func(l stack.Leftover) bool { return l.Declared }) {
+			break
+		}
+	}
+	return nil
+}
+
+func (a *app) destroyFound(ctx context.Context, t *target.Target, g *graph.Graph, r *downResult) error {
 	found, err := g.Inspect(ctx, a.walk(g, looking))
 	if err != nil {
 		return err
@@ -77,26 +104,19 @@ func (a *app) destroy(ctx context.Context, t *target.Target, s *stack.Stack, r *
 			count++
 		}
 	}
-	if count > 0 {
+	if count == 0 {
+		return nil
+	}
+	if len(r.Steps) == 0 { // else it was allowed before
 		if err := a.confirm(ctx, fmt.Sprintf("Delete stack %s, %d resources in %s", a.name, count, place(t))); err != nil {
 			return err
 		}
-		walk, cancel := a.patient(ctx)
-		defer cancel()
-		if r.Steps, err = g.Destroy(walk, a.walk(g, "Deleting stack "+a.name)); err != nil {
-			return err
-		}
 	}
-	p := a.show()
-	p.Title("Looking for leftovers", 0)
-	p.Start("sweep")
-	left, err := s.Sweep(ctx)
-	if err != nil {
-		return fmt.Errorf("look for leftovers: %w", err)
-	}
-	p.End("sweep", ui.Unchanged, fmt.Sprintf("%d left", len(left.Left)))
-	r.Left, r.Kept, r.Unproven = left.Left, left.Kept, left.Unproven
-	return nil
+	walk, cancel := a.patient(ctx)
+	defer cancel()
+	steps, err := g.Destroy(walk, a.walk(g, "Deleting stack "+a.name))
+	r.add(steps)
+	return err
 }
 
 // leave stops a local cloud that was started for a stack, once it has none.
@@ -145,6 +165,19 @@ type downResult struct {
 	Unproven     []string         `json:"unproven"`
 	CloudStopped bool             `json:"cloud_stopped"`
 	Took         time.Duration    `json:"took_ns"`
+}
+
+// add takes in what became of the resources in one more round.
+func (r *downResult) add(steps []graph.Step) {
+	if len(r.Steps) == 0 {
+		r.Steps = steps
+		return
+	}
+	for _, s := range steps {
+		if s.Changed() || s.Err != nil {
+			r.Steps = append(r.Steps, s)
+		}
+	}
 }
 
 // Text implements Result.

@@ -34,6 +34,8 @@ type Leftovers struct {
 type Leftover struct {
 	ID    string `json:"id"`    // ARN, or the resource's ID in the graph
 	Found string `json:"found"` // how it was found
+	// Declared: it is one of the stack's own resources, which Destroy can delete.
+	Declared bool `json:"-"`
 }
 
 // A Kept is one thing that AWS keeps for a while.
@@ -66,7 +68,7 @@ func (s *Stack) Sweep(ctx context.Context) (Leftovers, error) {
 	}
 	for _, step := range steps {
 		if step.Action != graph.Create && step.Action != graph.Foreign {
-			l.Left = append(l.Left, Leftover{ID: step.ID, Found: "by name"})
+			l.Left = append(l.Left, Leftover{ID: step.ID, Found: "by name", Declared: true})
 		}
 	}
 	if err := s.sweepKeys(ctx, &l); err != nil {
