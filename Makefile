@@ -59,6 +59,10 @@ lifecycle: ## Run the stack's lifecycle against the embedded cloud
 crash: ## Kill the embedded cloud 50 times under orders; nothing may be lost
 	$(GO) test -count=1 -v ./test/crash -rounds 50 -seed $$RANDOM$$$$
 
+.PHONY: security
+security: ## Take away each permission, one by one, and deliver without it
+	$(GO) test -count=1 -timeout 30m -v ./test/security -exhaustive
+
 SEEDS ?= 200
 DURATION ?= 1m
 FIRST ?= 1

@@ -98,15 +98,23 @@ func claimPolicy(t *check.T, want, got access.Policy) error {
 		return fmt.Errorf("%s: %w", got, err)
 	}
 	missing, additional := access.Compare(declared, inForce)
-	for _, p := range missing {
-		t.Claim(want.String()+" permission", p.String(), p.String()+" is missing", false)
-	}
-	for _, p := range additional {
-		t.Claim(want.String()+" permission", "nothing that is not declared", p.String()+" is too much", false)
-	}
-	t.Claim(want.String()+" permissions", fmt.Sprintf("the %d that are declared", len(declared)),
-		fmt.Sprintf("%d missing, %d too much", len(missing), len(additional)), len(missing)+len(additional) == 0)
+	claimExactly(t, want.String(), fmt.Sprintf("the %d that are declared", len(declared)), missing, additional)
 	return nil
+}
+
+// claimExactly claims that nothing is missing, nor too much, and names what is.
+func claimExactly(t *check.T, whose, want string, missing, additional []access.Permission) {
+	for _, text := range access.Texts(missing) {
+		t.Claim(whose+" permission", text, text+" is missing", false)
+	}
+	for _, text := range access.Texts(additional) {
+		t.Claim(whose+" permission", "nothing that is not declared", text+" is too much", false)
+	}
+	got := want
+	if len(missing)+len(additional) > 0 {
+		got = fmt.Sprintf("%d missing, %d too much", len(missing), len(additional))
+	}
+	t.Claim(whose+" permissions", want, got, got == want)
 }
 
 // claimNoOther claims that a holder has no policies but those declared.
@@ -165,8 +173,7 @@ func (r *Run) logDelivery(t *check.T, h access.Holder, inForce []access.Policy) 
 		all = append(all, permissions...)
 	}
 	missing, additional := access.Delivered(r.stack, all)
-	t.None(h.String()+": permissions that are missing", access.Texts(missing))
-	t.None(h.String()+": permissions that are too much", access.Texts(additional))
+	claimExactly(t, h.String(), "to write to the groups of the workflow and the API", missing, additional)
 	return nil
 }
 
