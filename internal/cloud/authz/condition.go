@@ -117,6 +117,7 @@ func compileCondition(operator, key string, values []string, variables bool) (co
 // holds judges the condition.
 func (c *condition) holds(ctx Context) bool {
 	values, ok := ctx.Lookup(c.key)
+	ok = ok && len(values) > 0
 	if c.null {
 		for i := range c.values {
 			if strings.EqualFold(c.values[i].source, strconv.FormatBool(!ok)) {
@@ -126,7 +127,7 @@ func (c *condition) holds(ctx Context) bool {
 		return false
 	}
 	switch {
-	case !ok || len(values) == 0:
+	case !ok:
 		// An absent key does not match; "not equal" to it is true. ForAnyValue
 		// needs a value, ForAllValues has nothing to object to.
 		return c.ifExists || c.quantifier == forAll || c.negated && c.quantifier != forAny
@@ -161,8 +162,10 @@ func stringEquals(v string, p *pattern, c Context) bool     { return p.exact(v, 
 func stringEqualsFold(v string, p *pattern, c Context) bool { return p.exact(v, c, true) }
 func stringLike(v string, p *pattern, c Context) bool       { return p.match(v, c) }
 
-func boolean(v string, p *pattern, c Context) bool {
-	return p.exact(v, c, true) // true and false are the only values that keys have
+// boolean and the operators below take the policy's values as they are:
+// variables mean something to string and ARN operators only.
+func boolean(v string, p *pattern, _ Context) bool {
+	return strings.EqualFold(v, p.source) // true and false are the only values that keys have
 }
 
 func numeric(ok func(cmp int) bool) test {

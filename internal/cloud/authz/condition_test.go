@@ -83,11 +83,40 @@ func TestConditionOperators(t *testing.T) {
 		{"StringLike", "k", `"${other}*"`, []string{"no"}, false},
 		{"StringLike", "k", `"${other}*"`, []string{"old"}, true},
 		{"StringEquals", "k", `"${missing}"`, []string{""}, false},
+		{"StringNotEquals", "k", `"${missing}"`, []string{"x"}, true}, // nothing equals a variable without a value
+		{"StringEquals", "k", `"${missing,'d'}"`, []string{"d"}, true},
+		{"StringEquals", "k", `"a${*}${?}${$}"`, []string{"a*?$"}, true},
+		{"StringEquals", "k", `"a**"`, []string{"a**"}, true},
+		{"StringEquals", "k", `"a**${other}"`, []string{"a**o"}, true},
+		{"StringEqualsIgnoreCase", "k", `"A${*}"`, []string{"a*"}, true},
+		{"StringLike", "k", `"a${*}"`, []string{"ab"}, false},
+		{"StringLike", "k", `"a${?}*"`, []string{"a?b"}, true},
+		{"StringEquals", "k", `"$"`, []string{"$"}, true},
+		{"StringEquals", "k", `"${open"`, []string{"${open"}, true},
+		{"Bool", "k", `"${yes}"`, []string{"true"}, false}, // variables are for strings and ARNs
+		{"NumericEquals", "k", `"${ten}"`, []string{"10"}, false},
+		{"Null", "k", `"true"`, []string{}, true}, // a key without values is no key
+		{"StringEquals", "k", `"a"`, []string{}, false},
+		{"StringNotEqualsIfExists", "k", `"a"`, []string{"a"}, false},
+		{"StringNotEqualsIfExists", "k", `"a"`, nil, true},
+		{"NumericLessThanIfExists", "k", `"1"`, nil, true},
+		{"DateLessThanIfExists", "k", `"2026-01-01"`, []string{"2027-01-01"}, false},
+		{"IpAddressIfExists", "k", `"10.0.0.0/8"`, nil, true},
+		{"IpAddress", "k", `"10.0.0.0/8"`, []string{"no address"}, false},
+		{"NotIpAddress", "k", `"10.0.0.0/8"`, []string{"10.1.2.3"}, false},
+		{"ArnLikeIfExists", "k", `"arn:aws:sns:*:*:t"`, nil, true},
+		{"ArnEquals", "k", `"arn:aws:sns:*:*:t"`, []string{"no arn"}, false},
+		{"ForAllValues:ArnLike", "k", `"arn:aws:sns:*:*:t*"`, []string{"arn:aws:sns:e:1:t1", "arn:aws:sns:e:1:t2"}, true},
+		{"ForAnyValue:NumericGreaterThan", "k", `5`, []string{"1", "6"}, true},
+		{"ForAnyValue:Bool", "k", `"true"`, []string{"false"}, false},
+		{"ForAllValues:StringEquals", "k", `"a"`, []string{}, true},
+		{"ForAllValues:StringLikeIfExists", "k", `"a*"`, []string{"b"}, false},
+		{"BinaryEquals", "k", `"%%%"`, []string{"%%%"}, false},
 		{"ArnLike", "k", `"arn:aws:sqs:${other}:*:*"`, []string{"arn:aws:sqs:o:1:q"}, true},
 	} {
 		t.Run(c.operator+" "+c.values+" on "+strings.Join(c.request, ","), func(t *testing.T) {
 			p := policy(t, `{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"`+c.operator+`":{"`+c.key+`":`+c.values+`}}}`)
-			keys := Keys{"other": {"o"}}
+			keys := Keys{"other": {"o"}, "yes": {"true"}, "ten": {"10"}}
 			if c.request != nil {
 				keys["k"] = c.request
 			}

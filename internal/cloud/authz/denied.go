@@ -45,7 +45,8 @@ func (e *DeniedError) ErrorMessage() string {
 	if e.Principal.Type == Anonymous {
 		who = "anonymous"
 	}
-	text := "User: " + who + " is not authorized to perform: " + e.Action
+	action := e.spelled()
+	text := "User: " + who + " is not authorized to perform: " + action
 	s3 := strings.HasPrefix(e.Action, "s3:")
 	switch {
 	case s3 && e.Resource != "*":
@@ -60,7 +61,19 @@ func (e *DeniedError) ErrorMessage() string {
 	if e.Decision.Explicit {
 		return text + " with an explicit deny in " + article(kind)
 	}
-	return text + " because no " + kind + " allows the " + e.Action + " action"
+	return text + " because no " + kind + " allows the " + action + " action"
+}
+
+// spelled is the action in the letters of its service's refusals.
+func (e *DeniedError) spelled() string {
+	service, name, _ := strings.Cut(e.Action, ":")
+	switch service {
+	case "sqs":
+		return strings.ToLower(e.Action)
+	case "sns":
+		return "SNS:" + name
+	}
+	return e.Action
 }
 
 func article(kind string) string {

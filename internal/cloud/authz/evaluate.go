@@ -169,7 +169,7 @@ func (s *Statement) applies(r *Request, action string, resource bool) bond {
 	}
 	b := directBond
 	if resource {
-		if b = s.names(r.Principal); b == noBond {
+		if b = s.names(r); b == noBond {
 			return noBond
 		}
 	}
@@ -181,13 +181,15 @@ func (s *Statement) applies(r *Request, action string, resource bool) bond {
 	return b
 }
 
-func (s *Statement) names(who *Principal) bond {
+func (s *Statement) names(r *Request) bond {
 	switch {
 	case s.principals == nil:
 		return noBond // a resource policy's statement without a principal is about nobody
 	case !s.notPrincipals:
-		return s.principals.bond(who)
-	case s.principals.excludes(who):
+		return s.principals.bond(r.Principal)
+	case s.Allow && s.principals.bond(r.Principal) != noBond:
+		return noBond // to be named in any way is enough not to be let in
+	case !s.Allow && s.principals.spares(r.Principal, r.Boundary != nil):
 		return noBond
 	}
 	return namedBond

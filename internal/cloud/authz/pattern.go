@@ -11,6 +11,7 @@ import (
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 type pattern struct {
 	source  string // as it was written
+	text    string // likewise, with ${*}, ${?} and ${$} replaced by the characters that they stand for
 	literal string // the whole text, if plain; what stands before the "*", if prefix
 	plain   bool
 	prefix  bool // one "*", at the end
@@ -40,6 +41,7 @@ func compilePattern(text, source string, variables bool) pattern {
 	for _, t := range p.tokens {
 		p.dynamic = p.dynamic || t.kind == variableToken
 	}
+	p.text = plainText(p.tokens)
 	switch n := len(p.tokens); {
 	case n == 0:
 		p.plain = true
@@ -56,13 +58,11 @@ func compilePattern(text, source string, variables bool) pattern {
 func tokenize(text string, variables bool) (out []token) {
 	add := func(t token) {
 		n := len(out)
-		switch {
-		case n > 0 && t.kind == literalToken && out[n-1].kind == literalToken:
+		if n > 0 && t.kind == literalToken && out[n-1].kind == literalToken {
 			out[n-1].text += t.text
-		case n > 0 && t.kind == anyTextToken && out[n-1].kind == anyTextToken:
-		default:
-			out = append(out, t)
+			return
 		}
+		out = append(out, t)
 	}
 	for text != "" {
 		if variables && strings.HasPrefix(text, "${") {
@@ -146,26 +146,31 @@ func (p *pattern) match(s string, c Context) bool {
 
 // exact compares s with the text in which wildcards are ordinary characters.
 func (p *pattern) exact(s string, c Context, fold bool) bool {
-	text := p.source
+	text := p.text
 	if p.dynamic {
 		tokens, ok := p.expand(c)
 		if !ok {
 			return false
 		}
-		var b strings.Builder
-		for _, t := range tokens {
-			switch t.kind {
-			case anyTextToken:
-				b.WriteByte('*')
-			case anyRuneToken:
-				b.WriteByte('?')
-			default:
-				b.WriteString(t.text)
-			}
-		}
-		text = b.String()
+		text = plainText(tokens)
 	}
 	return s == text || fold && strings.EqualFold(s, text)
+}
+
+// plainText is what tokens say where wildcards are ordinary characters.
+func plainText(tokens []token) string {
+	var b strings.Builder
+	for _, t := range tokens {
+		switch t.kind {
+		case anyTextToken:
+			b.WriteByte('*')
+		case anyRuneToken:
+			b.WriteByte('?')
+		default:
+			b.WriteString(t.text)
+		}
+	}
+	return b.String()
 }
 
 // glob matches with backtracking to the last "*" only, which is enough and

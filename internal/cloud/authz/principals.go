@@ -25,10 +25,11 @@ const (
 	// accountBond: the principal's account is named. That leaves it to the
 	// account's identity policies.
 	accountBond
-	// namedBond: everyone, or the principal's role. No identity policy is
-	// needed, but boundaries and session policies still narrow.
+	// namedBond: the principal's role. No identity policy is needed, but
+	// boundaries and session policies still narrow.
 	namedBond
-	// directBond: the user, the session or the service itself.
+	// directBond: everyone, or the user, the session or the service itself.
+	// Boundaries and session policies narrow only by what they deny.
 	directBond
 )
 
@@ -90,16 +91,13 @@ func validPrincipal(s string) bool {
 func (ps *principals) bond(who *Principal) bond {
 	best := noBond
 	if ps.everyone {
-		best = namedBond
-		if who.Type == Service || who.Type == User {
-			best = directBond
-		}
+		return directBond
 	}
 	if who.Type == Service {
 		if slices.Contains(ps.services, who.Service) {
 			return directBond
 		}
-		return best
+		return noBond
 	}
 	for _, s := range ps.aws {
 		switch {
@@ -119,11 +117,27 @@ func roleID(who *Principal) string {
 	return id
 }
 
-// excludes tells whether a NotPrincipal element names who in any way; for a
-// session AWS wants the session, its role and its account named, and treats
-// each name as enough to be spared only together. Naming the role or the
-// session is taken as naming both here: the difference only ever denies more.
-func (ps *principals) excludes(who *Principal) bool { return ps.bond(who) != noBond }
+// spares tells whether a Deny with this NotPrincipal element leaves who alone.
+// A principal is several: the account, the role, the session, or the account
+// and the user. Each one that is not named is denied, and who with it. A user
+// or role with a permissions boundary is never spared.
+//
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
+func (ps *principals) spares(who *Principal, bounded bool) bool {
+	account := slices.Contains(ps.aws, who.Account) || slices.Contains(ps.aws, "arn:aws:iam::"+who.Account+":root")
+	self := slices.Contains(ps.aws, who.ARN) || slices.Contains(ps.aws, who.ID)
+	switch {
+	case ps.everyone:
+		return true
+	case who.Type == Service:
+		return slices.Contains(ps.services, who.Service)
+	case who.Type == Root:
+		return account
+	case who.Type == AssumedRole:
+		return !bounded && account && self && (slices.Contains(ps.aws, who.RoleARN) || slices.Contains(ps.aws, roleID(who)))
+	}
+	return !bounded && account && self
+}
 
 // Principals lists the ARNs, account ids and unique ids that the policy's
 // Principal elements name, for services that check that they exist.

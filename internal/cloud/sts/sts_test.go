@@ -198,7 +198,7 @@ func TestSessionsAreNarrowedAndTagged(t *testing.T) {
 	if err != nil || len(p.SessionPolicy) != 2 || p.Tags["team"] != "forge" || len(p.Transitive) != 1 || out.PackedPolicySize == nil {
 		t.Errorf("session %+v, %v", p, err)
 	}
-	chained := newRig(`{"Effect":"Allow","Principal":"*","Action":"sts:*"}`)
+	chained := newRig(`{"Effect":"Allow","Principal":{"AWS":"` + roleARN + `"},"Action":"sts:*"}`)
 	_, err = chained.assume(t, p, sdk.AssumeRoleInput{})
 	refused(t, err, "AccessDenied", "sts:AssumeRole") // its policy is about S3 only
 	p.SessionPolicy = nil
