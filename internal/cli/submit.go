@@ -17,6 +17,7 @@ import (
 	"miniforge/internal/bench"
 	"miniforge/internal/drive"
 	"miniforge/internal/order"
+	"miniforge/internal/orderdb"
 	"miniforge/internal/ui"
 )
 
@@ -180,7 +181,7 @@ func (a *app) readOrders(path string) ([]order.Request, error) {
 }
 
 func (a *app) submit(ctx context.Context, o submitOptions, requests []order.Request) (Result, error) {
-	api, _, err := a.api(ctx)
+	api, st, err := a.api(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -195,6 +196,9 @@ func (a *app) submit(ctx context.Context, o submitOptions, requests []order.Requ
 				return requests[i%len(requests)], ""
 			}
 			return requests[i%len(requests)], fmt.Sprintf("%s-%d", o.key, i+1)
+		},
+		Read: func(ctx context.Context, ids []string) ([]order.View, error) {
+			return orderdb.ReadViews(ctx, st.Clients.DynamoDB, st.Orders(), ids, orderdb.OrderKey, "status", "created_at", "timeline")
 		},
 	}
 	p := a.show()

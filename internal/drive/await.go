@@ -31,11 +31,8 @@ func (c *Client) AwaitSettled(ctx context.Context, id string) (order.View, error
 
 // AwaitUntil polls an order until done says so or ctx ends.
 func (c *Client) AwaitUntil(ctx context.Context, id string, seen func(order.View), done func(order.View) bool) (order.View, error) {
-	return c.poll(ctx, id, firstPoll, seen, done)
-}
-
-func (c *Client) poll(ctx context.Context, id string, pause time.Duration, seen func(order.View), done func(order.View) bool) (order.View, error) {
 	var last order.View
+	pause := firstPoll
 	for {
 		v, err := c.Get(ctx, id)
 		switch {

@@ -21,6 +21,9 @@ type Burst struct {
 	Make func(i int) (order.Request, string)
 	// Wait follows each order to its end before its place is taken by the next.
 	Wait bool
+	// Read, if set, reads many orders at once, those that are waited for.
+	// Asking the API for each of them would cost the system more than they do.
+	Read Reader
 	// Tries is how often an order is tried under its key if the API does not
 	// answer or asks to slow down; 1 if 0.
 	Tries int
@@ -87,7 +90,10 @@ func (c *Client) Burst(ctx context.Context, b Burst) (Summary, error) {
 	s := Summary{Fates: make([]Fate, b.Count)}
 	accept, complete := bench.NewHistogram(), bench.NewHistogram()
 	var mu sync.Mutex
-	var p pace
+	w := NewWatch(c.reader(b))
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { w.Run(watching) })
 	var eg errgroup.Group
 	eg.SetLimit(max(b.Concurrency, 1))
 	start := time.Now()
@@ -97,7 +103,7 @@ func (c *Client) Burst(ctx context.Context, b Burst) (Summary, error) {
 			continue
 		}
 		eg.Go(func() error {
-			f := c.one(ctx, b, &p, i)
+			f := c.one(ctx, b, w, i)
 			s.Fates[i] = f
 			mu.Lock()
 			defer mu.Unlock()
@@ -114,11 +120,13 @@ func (c *Client) Burst(ctx context.Context, b Burst) (Summary, error) {
 		})
 	}
 	_ = eg.Wait() // no function fails: errors are fates
+	stop()
+	watch.Wait()
 	s.Took, s.Accept, s.Complete = time.Since(start), accept.Latency(), complete.Latency()
 	return s, context.Cause(ctx)
 }
 
-func (c *Client) one(ctx context.Context, b Burst, p *pace, i int) Fate {
+func (c *Client) one(ctx context.Context, b Burst, w *Watch, i int) Fate {
 	request, key := b.Make(i)
 	f := Fate{Index: i, Key: key}
 	start := time.Now()
@@ -131,7 +139,7 @@ func (c *Client) one(ctx context.Context, b Burst, p *pace, i int) Fate {
 	if !b.Wait {
 		return f
 	}
-	v, err := p.await(ctx, c, f.ID, start)
+	v, err := w.Await(ctx, f.ID)
 	if v.Status != "" {
 		f.Status = v.Status
 	}
@@ -140,12 +148,11 @@ func (c *Client) one(ctx context.Context, b Burst, p *pace, i int) Fate {
 		return f
 	}
 	f.Complete = time.Since(start)
-	// When the end was seen depends on the polls. The order knows better, but
+	// When the end was seen depends on the reads. The order knows better, but
 	// not when its request was sent: it was accepted at some time of f.Accept.
 	if n := len(v.Timeline); n > 0 && v.Timeline[n-1].At.After(v.CreatedAt.Time) {
 		f.Complete = min(f.Complete, f.Accept+v.Timeline[n-1].At.Sub(v.CreatedAt.Time))
 	}
-	p.ended(f.Complete)
 	return f
 }
 

@@ -153,11 +153,11 @@ func (r *Run) crowd(ctx context.Context) (*load, error) {
 	r.lab.adopt(d)
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	w := newWatch(func(ctx context.Context, ids []string) ([]order.Order, error) {
-		return readOrders(ctx, r.stack.Clients.DynamoDB, r.stack.Orders(), ids, orderdb.OrderKey, "status")
+	w := drive.NewWatch(func(ctx context.Context, ids []string) ([]order.View, error) {
+		return orderdb.ReadViews(ctx, r.stack.Clients.DynamoDB, r.stack.Orders(), ids, orderdb.OrderKey, "status")
 	})
 	var background sync.WaitGroup
-	background.Go(func() { w.run(watching) })
+	background.Go(func() { w.Run(watching) })
 	for _, s := range d.situations {
 		background.Go(func() { r.lab.observe(watching, s) })
 	}
@@ -183,7 +183,7 @@ func (r *Run) crowd(ctx context.Context) (*load, error) {
 }
 
 // place carries out a job.
-func (r *Run) place(ctx context.Context, c *drive.Client, w *watch, d *load, j job) fate {
+func (r *Run) place(ctx context.Context, c *drive.Client, w *drive.Watch, d *load, j job) fate {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.o.Patience, fmt.Errorf("not within %s", r.o.Patience))
 	defer cancel()
 	f := fate{posted: posted{sent: time.Now()}}
@@ -205,9 +205,8 @@ func (r *Run) place(ctx context.Context, c *drive.Client, w *watch, d *load, j j
 	if j.twin == again {
 		_, f.err = d.post(ctx, c, j, &f)
 	}
-	var awaiting error
-	f.state, awaiting = w.await(ctx, j.id)
-	f.ended = time.Now()
+	v, awaiting := w.Await(ctx, j.id)
+	f.state, f.ended = v.Status, time.Now()
 	if f.err = errors.Join(f.err, awaiting); f.err == nil && j.twin == late {
 		_, f.err = d.post(ctx, c, j, &f)
 	}

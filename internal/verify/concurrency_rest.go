@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"miniforge/internal/order"
+	"miniforge/internal/orderdb"
 )
 
 // settle waits until nothing happens any more to the orders of a load and
@@ -30,7 +31,7 @@ func (l *lab) settle(ctx context.Context, d *load) error {
 		}
 	}()
 	for {
-		orders, err := readOrders(ctx, l.stack.Clients.DynamoDB, l.stack.Orders(), open)
+		orders, err := orderdb.ReadOrders(ctx, l.stack.Clients.DynamoDB, l.stack.Orders(), open)
 		if err != nil {
 			return err
 		}

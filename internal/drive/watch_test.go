@@ -1,4 +1,4 @@
-package verify
+package drive_test
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"miniforge/internal/drive"
 	"miniforge/internal/order"
 )
 
@@ -19,12 +20,12 @@ func TestWatchReadsSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const orders = 200
 		start, reads := time.Now(), 0
-		w := newWatch(func(_ context.Context, ids []string) ([]order.Order, error) {
+		w := drive.NewWatch(func(_ context.Context, ids []string) ([]order.View, error) {
 			reads++
 			time.Sleep(5 * time.Millisecond)
-			var found []order.Order
+			var found []order.View
 			for _, id := range ids {
-				o := order.Order{ID: id, Status: order.Submitted}
+				o := order.View{ID: id, Status: order.Submitted}
 				if time.Since(start) > time.Second {
 					o.Status = order.Confirmed
 				}
@@ -34,11 +35,11 @@ func TestWatchReadsSeldom(t *testing.T) {
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		var running, waiting sync.WaitGroup
-		running.Go(func() { w.run(ctx) })
+		running.Go(func() { w.Run(ctx) })
 		for i := range orders {
 			waiting.Go(func() {
-				if state, err := w.await(t.Context(), fmt.Sprint("ord_", i)); err != nil || state != order.Confirmed {
-					t.Errorf("%s, %v", state, err)
+				if v, err := w.Await(t.Context(), fmt.Sprint("ord_", i)); err != nil || v.Status != order.Confirmed {
+					t.Errorf("%s, %v", v.Status, err)
 				}
 			})
 		}
@@ -58,13 +59,13 @@ func TestWatchReadsSeldom(t *testing.T) {
 
 func TestWatchTellsWhyItDoesNotKnow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWatch(func(context.Context, []string) ([]order.Order, error) { return nil, errors.New("throttled") })
+		w := drive.NewWatch(func(context.Context, []string) ([]order.View, error) { return nil, errors.New("throttled") })
 		running, stop := context.WithCancel(t.Context())
-		go w.run(running)
+		go w.Run(running)
 		defer stop()
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("patience is over"))
 		defer cancel()
-		_, err := w.await(ctx, "ord_1")
+		_, err := w.Await(ctx, "ord_1")
 		if err == nil || !strings.Contains(err.Error(), "patience is over") || !strings.Contains(err.Error(), "throttled") {
 			t.Errorf("error = %v", err)
 		}
