@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/cipher"
 	"encoding/binary"
@@ -80,7 +81,7 @@ var _ DB = (*durable)(nil)
 // Open opens or makes the store in the file and its log beside it. Rows are
 // sealed with the given cipher, bound to their table and key, so that the files
 // hold no plaintext but keys. A file that another process has open is ErrInUse
-// after a second; one that does not hold what was written is ErrDamaged.
+// after a second; one that does not hold what was written is ErrDamaged, or ErrFormat.
 func Open(file string, seal cipher.AEAD) (DB, error) { return open(file, seal, checkpointSize) }
 
 func open(file string, seal cipher.AEAD, limit int) (DB, error) {
@@ -355,15 +356,31 @@ func closedError(err error) error {
 // meta is the bucket of what the tree knows of the log.
 const meta = "store.meta"
 
-// appliedKey holds the sequence number of the last record that is in the tree.
-var appliedKey = []byte("applied")
+var (
+	// appliedKey holds the sequence number of the last record that is in the tree.
+	appliedKey = []byte("applied")
+	// formatKey holds how rows are written.
+	formatKey = []byte("format")
+)
+
+// rowFormat is raised when rows can no longer be read that were written before.
+// 2 is CBOR; there was JSON, which did not say so.
+const rowFormat = 2
+
+// ErrFormat means that a store was written by another version of this program.
+var ErrFormat = errors.New("store is of another version of this program")
 
 func (d *durable) applied() (seq uint64, err error) {
 	err = d.bolt.View(func(tx *bbolt.Tx) error {
-		if b := tx.Bucket([]byte(meta)); b != nil {
-			if v := b.Get(appliedKey); len(v) == 8 {
-				seq = binary.BigEndian.Uint64(v)
-			}
+		b := tx.Bucket([]byte(meta))
+		if b == nil {
+			return nil
+		}
+		if f := b.Get(formatKey); !bytes.Equal(f, []byte{rowFormat}) {
+			return fmt.Errorf("%w: start empty with `miniforge cloud reset`, or use the program that wrote it", ErrFormat)
+		}
+		if v := b.Get(appliedKey); len(v) == 8 {
+			seq = binary.BigEndian.Uint64(v)
 		}
 		return nil
 	})

@@ -4,7 +4,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -107,7 +106,7 @@ func encode(v any) ([]byte, error) {
 	if b, ok := v.([]byte); ok {
 		return append([]byte{}, b...), nil
 	}
-	return json.Marshal(v)
+	return rowEncoding.Marshal(v)
 }
 
 func decode(b []byte, v any) error {
@@ -115,7 +114,7 @@ func decode(b []byte, v any) error {
 		*p = append([]byte{}, b...)
 		return nil
 	}
-	return json.Unmarshal(b, v)
+	return rowDecoding.Unmarshal(b, v)
 }
 
 func rows[V any](tx *Tx, table, from, to string, down bool) iter.Seq2[Row[V], error] {

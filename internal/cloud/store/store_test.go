@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,8 +14,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 )
@@ -271,5 +274,61 @@ func BenchmarkUpdate(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// TestOtherFormat opens a store whose rows are written otherwise, as an older
+// program left it: none of them may be misread.
+func TestOtherFormat(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "db")
+	for range 2 { // the log is taken into the tree when it is opened again
+		db := openFile(t, file)
+		if err := db.Update(t.Context(), func(tx *Tx) error { return words.Put(tx, "k", "v") }); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := openTree(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = b.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(meta)).Delete(formatKey) })
+	if err = errors.Join(err, b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if db, err := Open(file, testSeal(t)); !errors.Is(err, ErrFormat) {
+		t.Errorf("opened %v, %v; want ErrFormat", db, err)
+	}
+}
+
+// TestRowCodec keeps what rows are made of, to the nanosecond and the byte.
+func TestRowCodec(t *testing.T) {
+	type row struct {
+		At    time.Time         `json:"at"`
+		Never time.Time         `json:"never,omitzero"`
+		Took  time.Duration     `json:"took"`
+		Raw   json.RawMessage   `json:"raw"`
+		Bytes []byte            `json:"bytes,omitempty"`
+		Map   map[string]string `json:"map"`
+		Any   any               `json:"any"`
+		Size  *int64
+	}
+	size := int64(-1 << 62)
+	want := row{
+		At: time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.UTC), Took: time.Hour, Raw: json.RawMessage(`{"a":[1.50,null]}`),
+		Bytes: []byte{0, 0xff}, Map: map[string]string{"ä": "\x00"}, Any: map[string]any{"list": []any{"x", true, nil, 1.5}}, Size: &size,
+	}
+	b, err := encode(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got row
+	if err := decode(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got:\n%s", d)
 	}
 }

@@ -58,6 +58,9 @@ func (d *durable) checkpoint(o *overlay, seq uint64) error {
 		if b, err = tx.CreateBucketIfNotExists([]byte(meta)); err != nil {
 			return err
 		}
+		if err := b.Put(formatKey, []byte{rowFormat}); err != nil {
+			return err
+		}
 		return b.Put(appliedKey, binary.BigEndian.AppendUint64(nil, seq))
 	})
 }
