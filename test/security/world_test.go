@@ -78,8 +78,27 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// up makes a cloud, and the stack in it.
+// up makes a cloud, and the whole stack in it.
 func up(ctx context.Context) (*cloud.Cloud, *stack.Stack, error) {
+	o, err := build(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	// The first delivery is to find a function whose code is another.
+	if shared.other, err = commented(o.Packages[stack.InventoryChecker]); err != nil {
+		return nil, nil, err
+	}
+	o.Packages[stack.InventoryChecker] = shared.other
+	c, err := cloud.New(ctx, cloud.Options{Audit: recorded.add})
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := ensure(ctx, c, o)
+	return c, s, err
+}
+
+// build makes what a stack is made of.
+func build(ctx context.Context) (stack.Options, error) {
 	source := filepath.Join("..", "..")
 	o := stack.Options{Platform: runtime.GOOS, Packages: map[string][]byte{}}
 	if runtime.GOARCH == "arm64" {
@@ -87,41 +106,34 @@ func up(ctx context.Context) (*cloud.Cloud, *stack.Stack, error) {
 	}
 	out, err := os.MkdirTemp("", "miniforge-security-")
 	if err != nil {
-		return nil, nil, err
+		return o, err
 	}
 	defer os.RemoveAll(out)
 	built, err := artifact.Build(ctx, artifact.Options{Source: source, Out: out, GOOS: runtime.GOOS, GOARCH: runtime.GOARCH})
 	if err != nil {
-		return nil, nil, err
+		return o, err
 	}
 	for _, p := range built {
 		if o.Packages[p.Function], err = p.Bytes(); err != nil {
-			return nil, nil, err
+			return o, err
 		}
 	}
-	// The first delivery is to find a function whose code is another.
-	if shared.other, err = commented(o.Packages[stack.InventoryChecker]); err != nil {
-		return nil, nil, err
-	}
-	o.Packages[stack.InventoryChecker] = shared.other
 	sources, err := artifact.Sources(source)
-	if err != nil {
-		return nil, nil, err
-	}
 	for _, f := range sources {
 		o.Sources = append(o.Sources, resource.File(f))
 	}
-	c, err := cloud.New(ctx, cloud.Options{Audit: recorded.add})
-	if err != nil {
-		return nil, nil, err
-	}
+	return o, err
+}
+
+// ensure makes the stack in a cloud.
+func ensure(ctx context.Context, c *cloud.Cloud, o stack.Options) (*stack.Stack, error) {
 	o.Names = stack.Names{Name: "test", Account: c.Account, Region: c.Region}
 	s, err := stack.New(aws.Config{
 		Region: c.Region, BaseEndpoint: aws.String("http://cloud.test"), HTTPClient: &http.Client{Transport: c.Transport()},
 		Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, ""),
 	}, o)
 	if err != nil {
-		return c, nil, err
+		return nil, err
 	}
 	g, err := s.Graph()
 	if err == nil {
@@ -130,7 +142,7 @@ func up(ctx context.Context) (*cloud.Cloud, *stack.Stack, error) {
 	if err == nil {
 		_, err = s.Seed(ctx)
 	}
-	return c, s, err
+	return s, err
 }
 
 // commented is the same archive, by other bytes.
