@@ -138,7 +138,10 @@ func writeSynced(file string, data []byte) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(file+".tmp", file)
+	if err := os.Rename(file+".tmp", file); err != nil {
+		return err
+	}
+	return store.SyncDir(filepath.Dir(file))
 }
 
 func ignoreClosed(err error) error {

@@ -284,6 +284,7 @@ func (q *Queue) do(ctx context.Context, k *kind, e *entry) {
 	if err != nil || !found || r.Seq != e.seq {
 		if err != nil && ctx.Err() == nil {
 			q.log.Error("cannot read task", "kind", k.name, "error", err)
+			q.again(k, e)
 		}
 		return
 	}
@@ -297,6 +298,21 @@ func (q *Queue) do(ctx context.Context, k *kind, e *entry) {
 	}
 	if err := q.end(ctx, e, r, result); err != nil {
 		q.log.Error("cannot record a task's end", "kind", k.name, "id", r.ID, "error", err)
+		q.again(k, e)
+	}
+}
+
+// afterFailure is when a task is done again that the store did not give, or
+// whose end it did not take: the disk is full, say.
+const afterFailure = time.Second
+
+// again has a task done again that is in the store as it was.
+func (q *Queue) again(k *kind, e *entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !e.gone {
+		e.due = time.Now().Add(afterFailure)
+		heap.Push(&k.waiting, e)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -260,5 +262,39 @@ func TestJump(t *testing.T) {
 		r.send(t, Task{Kind: "k", ID: "new", Due: now.Add(time.Minute)})
 		time.Sleep(2 * time.Hour)
 		r.expect(t, "soon@0s", "new@1m0s", "late@50m0s")
+	})
+}
+
+// fullDB has no room for writes for a while.
+type fullDB struct {
+	store.DB
+	full atomic.Bool
+}
+
+func (d *fullDB) Update(ctx context.Context, fn func(*store.Tx) error) error {
+	if d.full.Load() {
+		return &store.FullError{Err: syscall.ENOSPC}
+	}
+	return d.DB.Update(ctx, fn)
+}
+
+// TestATaskWhoseEndIsNotRecordedIsDoneAgain fills the disk while a task runs:
+// its end is recorded when there is room, not at the next start.
+func TestATaskWhoseEndIsNotRecordedIsDoneAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := &fullDB{DB: store.Memory()}
+		r := newRig(db)
+		r.Handle("k", 1, func(_ context.Context, t Task) Result {
+			r.note(t)
+			db.full.Store(time.Since(r.start) < 1500*time.Millisecond)
+			return Done()
+		})
+		defer r.runs(t)()
+		r.send(t, Task{Kind: "k", ID: "a", Lane: "l"}, Task{Kind: "k", ID: "b", Lane: "l", Due: time.Now().Add(time.Minute)})
+		time.Sleep(2 * time.Minute)
+		r.expect(t, "a@0s", "a@1s", "a@2s", "b@1m0s")
+		if n := r.Pending(); len(n) != 0 {
+			t.Errorf("left: %v", n)
+		}
 	})
 }

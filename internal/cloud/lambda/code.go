@@ -21,6 +21,8 @@ import (
 	"github.com/aws/smithy-go"
 
 	"miniforge/internal/cloud/wire"
+
+	"miniforge/internal/cloud/store"
 )
 
 // Limits of a package in bytes.
@@ -132,15 +134,23 @@ func (c *codeStore) put(pkg []byte) (hash string, err error) {
 	}
 	defer func() { _ = os.RemoveAll(temp) }() // gone already if all went well
 	if err := writeFile(filepath.Join(temp, packageFile), bytes.NewReader(pkg), 0o600); err != nil {
-		return "", fmt.Errorf("keep package: %w", err)
+		return "", fmt.Errorf("keep package: %w", store.NoRoom(err))
 	}
 	if err := unzip(r, filepath.Join(temp, "task")); err != nil {
 		return "", err
+	}
+	for _, dir := range []string{filepath.Join(temp, "task"), temp} {
+		if err := store.SyncDir(dir); err != nil {
+			return "", fmt.Errorf("keep package: %w", err)
+		}
 	}
 	if err := os.Rename(temp, filepath.Join(c.dir, hash)); err != nil && !errors.Is(err, fs.ErrExist) {
 		if _, there := os.Stat(filepath.Join(c.dir, hash)); there != nil {
 			return "", fmt.Errorf("keep package: %w", err)
 		}
+	}
+	if err := store.SyncDir(c.dir); err != nil {
+		return "", fmt.Errorf("keep package: %w", err)
 	}
 	return hash, nil
 }
@@ -159,6 +169,9 @@ func unzip(r *zip.Reader, dir string) error {
 	budget := int64(maxUnzipped)
 	for _, f := range r.File {
 		n, err := unzipFile(root, f, budget)
+		if full, ok := errors.AsType[*store.FullError](store.NoRoom(err)); ok {
+			return full // the package is not to blame
+		}
 		if err != nil {
 			return badValue("Could not unzip uploaded file. Please check your file, then try to upload again.")
 		}

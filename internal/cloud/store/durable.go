@@ -49,6 +49,11 @@ type durable struct {
 	active *overlay   // committed since the last checkpoint began
 	limit  int        // size of active at which the next one begins
 	taken  chan error // the end of the checkpoint under way; nil if there is none
+	// What the tree is taking in, or had no room for when it last tried: the log
+	// up to stuckSeq; nil if nothing.
+	stuck    *overlay
+	stuckSeq uint64
+	retry    time.Time // when it tries again
 }
 
 // A version is what is committed and may not be in the tree yet. It never changes.
@@ -82,9 +87,15 @@ var _ DB = (*durable)(nil)
 // sealed with the given cipher, bound to their table and key, so that the files
 // hold no plaintext but keys. A file that another process has open is ErrInUse
 // after a second; one that does not hold what was written is ErrDamaged, or ErrFormat.
-func Open(file string, seal cipher.AEAD) (DB, error) { return open(file, seal, checkpointSize) }
+func Open(file string, seal cipher.AEAD) (DB, error) {
+	d, err := open(file, seal, checkpointSize)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
 
-func open(file string, seal cipher.AEAD, limit int) (DB, error) {
+func open(file string, seal cipher.AEAD, limit int) (*durable, error) {
 	b, err := openTree(file)
 	if err != nil {
 		return nil, err
@@ -102,15 +113,27 @@ func open(file string, seal cipher.AEAD, limit int) (DB, error) {
 
 // recover takes the log's records into the tree.
 func (d *durable) recover(file string) error {
-	applied, err := d.applied()
+	applied, known, err := d.applied()
 	if err != nil {
 		return err
+	}
+	there, err := hasWAL(file)
+	if err != nil {
+		return err
+	}
+	if known && !there {
+		return fmt.Errorf("%w: its log is gone (%s, %s)", ErrDamaged, walName(file, 0), walName(file, 1))
 	}
 	w, records, err := openWAL(file, d.seal, applied)
 	if err != nil {
-		return err
+		return NoRoom(err)
 	}
 	d.wal = w
+	if !there {
+		if err := syncFolderOf(file); err != nil {
+			return errors.Join(err, w.close())
+		}
+	}
 	o := newOverlay()
 	for _, r := range records {
 		if err := decodeWrites(r.writes, o); err != nil {
@@ -206,6 +229,9 @@ const (
 	// checkpointIdle is how long nothing is written before the tree takes over
 	// what there is: a cloud that rests starts with an empty log.
 	checkpointIdle = 2 * time.Second
+	// logLimit is how many times checkpointSize the log takes while the tree
+	// takes over what was before.
+	logLimit = 8
 )
 
 // commits writes batches and begins checkpoints until Close.
@@ -216,7 +242,7 @@ func (d *durable) commits() {
 	for {
 		// Where the tree is slow to take over what was before, commits wait.
 		wake := d.wake
-		if d.taken != nil && d.active.size > 8*d.limit {
+		if d.taken != nil && d.active.size > logLimit*d.limit {
 			wake = nil
 		}
 		select {
@@ -248,31 +274,53 @@ func (d *durable) commit() {
 		return
 	}
 	d.committing, d.pending = b, newBatch()
-	failed := d.failed
+	err := d.failed
 	d.mu.Unlock()
 
-	err := failed
 	if err == nil {
-		err = d.wal.append(b.writes)
+		if err = d.write(b); err != nil {
+			err = writeError(err)
+		}
 	}
-	if err == nil {
-		d.active.absorb(b.writes)
+	if err != nil {
+		d.refuse(b, err)
+		return
 	}
+	d.active.absorb(b.writes)
 	d.mu.Lock()
 	d.publish()
 	d.committing = nil
-	if err != nil && d.failed == nil {
-		d.failed = fmt.Errorf("write to the store: %w", err)
-	}
-	b.err = d.failed
 	d.mu.Unlock()
-	if b.err == nil {
-		d.versions.committed(b.writes)
-		for _, f := range b.onCommit {
-			f()
-		}
+	d.versions.committed(b.writes)
+	for _, f := range b.onCommit {
+		f()
 	}
 	close(b.done)
+}
+
+// write appends a batch to the log, unless that holds so much already which the
+// tree has no room for that memory would not be bounded.
+func (d *durable) write(b *batch) error {
+	if d.taken == nil && d.stuck != nil && d.active.size > logLimit*d.limit {
+		return &FullError{errors.New("the log is full, too")}
+	}
+	return d.wal.append(b.writes)
+}
+
+// refuse ends a batch that was not written, and with it the updates since:
+// they built on what has not happened.
+func (d *durable) refuse(b *batch, err error) {
+	d.mu.Lock()
+	later := d.pending
+	d.committing, d.pending = nil, newBatch()
+	if d.failed == nil && !isFull(err) {
+		d.failed = err
+	}
+	d.mu.Unlock()
+	for _, x := range []*batch{b, later} {
+		x.err = err
+		close(x.done)
+	}
 }
 
 // publish shows what is committed to transactions to come.
@@ -285,32 +333,44 @@ func (d *durable) publish() {
 
 // turn begins a checkpoint, unless there is one or nothing to do.
 func (d *durable) turn() {
-	if d.taken != nil || d.active.empty() || d.failure() != nil {
+	if d.taken != nil || d.failure() != nil || d.stuck != nil && time.Now().Before(d.retry) {
 		return
 	}
-	older, seq := d.active, d.wal.seq
-	d.active = newOverlay()
-	d.wal.turn()
-	d.swap.Lock()
-	d.state = version{older: older, newer: newOverlay()}
-	d.swap.Unlock()
+	older, seq := d.stuck, d.stuckSeq
+	if older == nil {
+		if d.active.empty() {
+			return
+		}
+		older, seq = d.active, d.wal.seq
+		d.active = newOverlay()
+		d.wal.turn()
+		d.swap.Lock()
+		d.state = version{older: older, newer: newOverlay()}
+		d.swap.Unlock()
+	}
+	d.stuck, d.stuckSeq = older, seq
 	taken := make(chan error, 1)
 	d.taken = taken
 	go func() { taken <- d.checkpoint(older, seq) }()
 }
 
-// took ends a checkpoint.
+// took ends a checkpoint. What the tree did not take stays in memory, for
+// readers, and in the log.
 func (d *durable) took(err error) {
 	d.taken = nil
-	if err != nil {
+	switch {
+	case err == nil:
+		d.stuck = nil
+		d.swap.Lock()
+		defer d.swap.Unlock()
+		d.state.older = nil
+	case isFull(err):
+		d.retry = time.Now().Add(checkpointIdle / 2) // the next idle time
+	default:
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.failed = errors.Join(d.failed, fmt.Errorf("write to the store: %w", err))
-		return // what the tree did not take stays in memory, for readers
+		d.failed = errors.Join(d.failed, writeError(err))
 	}
-	d.swap.Lock()
-	defer d.swap.Unlock()
-	d.state.older = nil
 }
 
 func (d *durable) failure() error {
@@ -319,12 +379,21 @@ func (d *durable) failure() error {
 	return d.failed
 }
 
-// settle leaves everything in the tree.
+// settle leaves everything in the tree, or in the log if the tree has no room.
 func (d *durable) settle() {
 	d.commit()
-	for d.taken != nil || !d.active.empty() && d.failure() == nil {
-		d.turn()
+	d.retry = time.Time{}
+	for {
+		if d.taken == nil {
+			d.turn()
+		}
+		if d.taken == nil {
+			return // nothing is left, or the disk failed
+		}
 		d.took(<-d.taken)
+		if d.stuck != nil {
+			return
+		}
 	}
 }
 
@@ -370,7 +439,8 @@ const rowFormat = 2
 // ErrFormat means that a store was written by another version of this program.
 var ErrFormat = errors.New("store is of another version of this program")
 
-func (d *durable) applied() (seq uint64, err error) {
+// applied is that number; the tree of a new store does not know it.
+func (d *durable) applied() (seq uint64, known bool, err error) {
 	err = d.bolt.View(func(tx *bbolt.Tx) error {
 		b := tx.Bucket([]byte(meta))
 		if b == nil {
@@ -380,9 +450,9 @@ func (d *durable) applied() (seq uint64, err error) {
 			return fmt.Errorf("%w: start empty with `miniforge cloud reset`, or use the program that wrote it", ErrFormat)
 		}
 		if v := b.Get(appliedKey); len(v) == 8 {
-			seq = binary.BigEndian.Uint64(v)
+			seq, known = binary.BigEndian.Uint64(v), true
 		}
 		return nil
 	})
-	return seq, err
+	return seq, known, err
 }

@@ -7,34 +7,125 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"io/fs"
+	"os"
 	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
+// openTree opens or makes the tree in a file, and gives back what it does not
+// need of it.
 func openTree(file string) (*bbolt.DB, error) {
+	b, err := lockTree(file)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", file, err)
+	}
+	if b, err = compact(b, file, compactFrom); err != nil {
+		return nil, fmt.Errorf("compact %s: %w", file, err)
+	}
+	return b, nil
+}
+
+func lockTree(file string) (*bbolt.DB, error) {
+	made, err := checkTree(file)
+	if err != nil {
+		return nil, err
+	}
+	var opened os.FileInfo
 	b, err := bbolt.Open(file, 0o600, &bbolt.Options{
 		Timeout: time.Second, FreelistType: bbolt.FreelistMapType,
 		// The list of free pages is rebuilt at start: one write less a checkpoint.
 		NoFreelistSync: true,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			f, err := os.OpenFile(name, flag, mode)
+			if err == nil {
+				opened, err = f.Stat()
+			}
+			return f, err
+		},
 	})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("open %s: %w", file, ErrInUse)
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("open %s: %w", file, err)
+		return nil, ErrInUse
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return nil, damagedTree(err.Error())
 	case err != nil:
-		return nil, fmt.Errorf("open %s: %w (the file may be damaged: move it away to start empty)", file, err)
+		return nil, NoRoom(err)
+	}
+	// Another process may have put a compacted file in the place of the one
+	// that this one waited for.
+	if now, err := os.Stat(file); err != nil || !os.SameFile(opened, now) {
+		return nil, errors.Join(ErrInUse, b.Close())
+	}
+	if made {
+		if err := syncFolderOf(file); err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
 	}
 	return b, nil
+}
+
+func damagedTree(why string) error {
+	return fmt.Errorf("%w: %s; restore it from a copy, or move it and the files beside it away to start empty", ErrDamaged, why)
+}
+
+// checkTree finds out whether a file is shorter than the tree in it, which
+// bbolt would learn from a fault of its memory map: that ends the process.
+func checkTree(file string) (missing bool, err error) {
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return false, err // an empty one is new to bbolt
+	}
+	need := int64(-1)
+	for i := range int64(2) {
+		if size, ok := treeSize(f, i*int64(os.Getpagesize())); ok {
+			need = max(need, size)
+		}
+	}
+	switch {
+	case need < 0:
+		return false, damagedTree("neither of its first pages is whole")
+	case info.Size() < need:
+		return false, damagedTree(fmt.Sprintf("it has %d bytes of %d", info.Size(), need))
+	}
+	return false, nil
+}
+
+// treeSize reads from a meta page how much of the file is in use. After the
+// page's header (16 bytes) come magic number, version, page size and flags (4
+// bytes each), the root (16), the free list, the first page never used, the
+// transaction's number (8 each), and the checksum (8) of all that.
+func treeSize(f io.ReaderAt, at int64) (size int64, ok bool) {
+	const header, length = 16, 56
+	b := make([]byte, header+length+8)
+	if _, err := f.ReadAt(b, at); err != nil {
+		return 0, false
+	}
+	meta, order := b[header:], binary.NativeEndian
+	sum := fnv.New64a()
+	_, _ = sum.Write(meta[:length]) // a hash takes everything
+	if order.Uint32(meta) != 0xED0CDAED || order.Uint64(meta[length:]) != sum.Sum64() {
+		return 0, false
+	}
+	return int64(order.Uint64(meta[40:])) * int64(order.Uint32(meta[8:])), true //nolint:gosec // the checksum is right
 }
 
 // checkpoint takes what the log holds up to a record into the tree, in one
 // transaction: done twice, it changes nothing.
 func (d *durable) checkpoint(o *overlay, seq uint64) error {
-	return d.bolt.Update(func(tx *bbolt.Tx) (err error) {
+	return NoRoom(d.bolt.Update(func(tx *bbolt.Tx) (err error) {
 		var table string
 		var b *bbolt.Bucket
 		o.rows.Scan(func(name string, row []byte) bool {
@@ -62,7 +153,7 @@ func (d *durable) checkpoint(o *overlay, seq uint64) error {
 			return err
 		}
 		return b.Put(appliedKey, binary.BigEndian.AppendUint64(nil, seq))
-	})
+	}))
 }
 
 // A treeReader reads what is in the tree.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 )
@@ -26,12 +27,27 @@ var ErrDamaged = errors.New("store is damaged")
 // from those of its earlier life.
 type wal struct {
 	seal  cipher.AEAD
-	files [2]*os.File
+	files [2]logFile
 	at    int    // the file in use
 	off   int64  // its end
 	seq   uint64 // of the last record
 	buf   []byte // of records, used again
 }
+
+// A logFile is what the log asks of a file.
+type logFile interface {
+	io.Reader
+	io.WriterAt
+	io.Closer
+	Name() string
+	// Flush brings what was written to the disk.
+	Flush() error
+}
+
+type osFile struct{ *os.File }
+
+// Flush implements logFile.
+func (f osFile) Flush() error { return flush(f.File) }
 
 // A frame is a record's header: the length of what follows, its sequence
 // number, and a checksum of both.
@@ -45,18 +61,36 @@ type record struct {
 	writes []byte
 }
 
+// hasWAL reports whether the log's files are there: both, or none. That one is
+// gone is damage: it may have held what was acknowledged.
+func hasWAL(path string) (bool, error) {
+	there := 0
+	for i := range 2 {
+		_, err := os.Stat(walName(path, i))
+		switch {
+		case err == nil:
+			there++
+		case !errors.Is(err, fs.ErrNotExist):
+			return false, err
+		}
+	}
+	return there == 2, nil
+}
+
+func walName(path string, i int) string { return fmt.Sprintf("%s.wal%d", path, i) }
+
 // openWAL opens or makes the log and returns what it holds after the given
 // sequence number, in order. What is torn at its end was never acknowledged.
 func openWAL(path string, seal cipher.AEAD, applied uint64) (*wal, []record, error) {
 	w := &wal{seal: seal, seq: applied}
 	var found [2][]record
 	for i := range w.files {
-		f, err := os.OpenFile(fmt.Sprintf("%s.wal%d", path, i), os.O_RDWR|os.O_CREATE, 0o600)
+		f, err := os.OpenFile(walName(path, i), os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, nil, errors.Join(err, w.close())
 		}
-		w.files[i] = f
-		if found[i], err = readWAL(f, seal); err != nil {
+		w.files[i] = osFile{f}
+		if found[i], err = readWAL(f, seal, applied); err != nil {
 			return nil, nil, errors.Join(fmt.Errorf("read %s: %w", f.Name(), err), w.close())
 		}
 	}
@@ -80,8 +114,9 @@ func before(a, b []record) bool { return len(a) > 0 && len(b) > 0 && a[0].seq < 
 
 // readWAL reads the records of one file up to the first that is not whole. If
 // the one after that is, a flush was acknowledged that did not happen, or the
-// file was changed since.
-func readWAL(f *os.File, seal cipher.AEAD) (all []record, err error) {
+// file was changed since. Not so where the tree has taken it in: a record that
+// is being written over it may have arrived in part, and its header not.
+func readWAL(f io.Reader, seal cipher.AEAD, applied uint64) (all []record, err error) {
 	b, err := io.ReadAll(f)
 	if err != nil {
 		return nil, err
@@ -95,7 +130,7 @@ func readWAL(f *os.File, seal cipher.AEAD) (all []record, err error) {
 		writes, err := openRecord(seal, seq, b[frameSize:end])
 		b = b[end:]
 		if err != nil {
-			if _, next, ok := readFrame(b); ok && next == seq+1 {
+			if _, next, ok := readFrame(b); ok && next == seq+1 && seq > applied {
 				return nil, fmt.Errorf("%w: record %d cannot be opened", ErrDamaged, seq)
 			}
 			return all, nil
@@ -127,26 +162,32 @@ func recordName(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte
 // function's code, which few do.
 const keepBuffer = 1 << 20
 
-// append makes writes durable.
+// append makes writes durable. After a [FullError] the log is as it was before:
+// the next record takes the place of what there was room for.
 func (w *wal) append(o *overlay) error {
-	w.seq++
+	seq := w.seq + 1
 	head := frameSize + w.seal.NonceSize()
 	b := encodeWrites(slices.Grow(w.buf[:0], head+o.size+6*o.rows.Len()+w.seal.Overhead())[:head], o)
 	nonce := b[frameSize:head]
 	_, _ = rand.Read(nonce) // never fails: crypto/rand ends the process instead
-	b = w.seal.Seal(b[:head], nonce, b[head:], recordName(w.seq))
+	b = w.seal.Seal(b[:head], nonce, b[head:], recordName(seq))
 	if cap(b) <= keepBuffer {
 		w.buf = b
 	}
 	binary.BigEndian.PutUint32(b, uint32(len(b)-frameSize))
-	binary.BigEndian.PutUint64(b[4:], w.seq)
+	binary.BigEndian.PutUint64(b[4:], seq)
 	binary.BigEndian.PutUint32(b[12:], crc32.Checksum(b[:12], castagnoli))
 	f := w.files[w.at]
 	if _, err := f.WriteAt(b, w.off); err != nil {
+		return NoRoom(err)
+	}
+	// A flush that fails may have lost what it was to write, and the next one
+	// would not say so: there is no going on after it, whatever its reason.
+	if err := f.Flush(); err != nil {
 		return err
 	}
-	w.off += int64(len(b))
-	return flush(f)
+	w.seq, w.off = seq, w.off+int64(len(b))
+	return nil
 }
 
 // turn goes on in the other file. All that it holds must be in the tree.

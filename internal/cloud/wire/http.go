@@ -310,7 +310,10 @@ func (a *API) status(e smithy.APIError) int {
 	if s, ok := a.Statuses[e.ErrorCode()]; ok {
 		return s
 	}
-	if e.ErrorFault() == smithy.FaultServer {
+	switch {
+	case e.ErrorCode() == "ServiceUnavailable":
+		return http.StatusServiceUnavailable
+	case e.ErrorFault() == smithy.FaultServer:
 		return http.StatusInternalServerError
 	}
 	return http.StatusBadRequest
