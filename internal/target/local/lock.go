@@ -49,10 +49,13 @@ func (f Folder) lock(name, task string) (*Lock, error) {
 	return &Lock{l}, nil
 }
 
+// lockPause is how long to wait before looking at a lock again.
+const lockPause = 20 * time.Millisecond
+
 // wait takes a lock that others hold for moments only.
 func (f Folder) wait(ctx context.Context, name string) (*Lock, error) {
 	l := flock.New(f.join(name), flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDWR))
-	if _, err := l.TryLockContext(ctx, 20*time.Millisecond); err != nil {
+	if _, err := l.TryLockContext(ctx, lockPause); err != nil {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("wait for %s: %w", f.join(name), context.Cause(ctx))
 		}
@@ -85,25 +88,34 @@ func (f Folder) readHolder(name string) (pid int, task string, err error) {
 
 const cloudLock = "cloud.pid"
 
+// namelessTime is how long a lock may be held by a process that has not written
+// its number yet, which takes it no time on a machine that is not overloaded.
+const namelessTime = 5 * time.Second
+
 // serving returns the process id of the cloud that serves the folder, or 0. It
 // takes the lock for a moment to find out; whoever starts a cloud waits longer
-// than that.
+// than that. Nor does it mind another that does so at the same time, or a cloud
+// that is just starting: it looks again.
 func (f Folder) serving() (int, error) {
 	if _, err := os.Stat(f.join(cloudLock)); errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
-	l := flock.New(f.join(cloudLock), flock.SetFlag(os.O_RDWR))
-	got, err := l.TryLock()
-	if err != nil {
-		return 0, f.unusable(err)
+	for deadline := time.Now().Add(namelessTime); ; time.Sleep(lockPause) {
+		l := flock.New(f.join(cloudLock), flock.SetFlag(os.O_RDWR))
+		got, err := l.TryLock()
+		if err != nil {
+			return 0, f.unusable(err)
+		}
+		if got {
+			return 0, l.Unlock()
+		}
+		_ = l.Close()
+		pid, _, err := f.readHolder(cloudLock)
+		switch {
+		case err == nil && pid > 1:
+			return pid, nil
+		case time.Now().After(deadline):
+			return 0, fmt.Errorf("%w: %s is locked, and does not tell by which process", ErrDamaged, f.join(cloudLock))
+		}
 	}
-	if got {
-		return 0, l.Unlock()
-	}
-	_ = l.Close()
-	pid, _, err := f.readHolder(cloudLock)
-	if err != nil || pid <= 1 {
-		return 0, fmt.Errorf("%w: %s is locked, and does not tell by which process", ErrDamaged, f.join(cloudLock))
-	}
-	return pid, nil
 }
