@@ -88,32 +88,20 @@ func (a *app) deploy(ctx context.Context, o deployOptions) (Result, error) {
 
 // deliver pushes, starts and follows.
 func (a *app) deliver(ctx context.Context, s *stack.Stack, o deployOptions, r *deployResult) error {
-	pipeline := s.Delivery()
-	last, err := pipeline.Last(ctx)
-	if err != nil {
-		return err
-	}
 	before, err := versions(ctx, s)
 	if err != nil {
 		return err
 	}
-	if r.Pushed, err = a.push(ctx, s, o.message); err != nil {
+	d, err := s.Deliver(ctx, func(ctx context.Context) (resource.Pushed, error) { return a.push(ctx, s, o.message) })
+	r.Pushed, r.Execution, r.Unchanged = d.Pushed, d.Execution, d.Unchanged
+	if err != nil {
 		return err
 	}
-	switch {
-	case r.Pushed.Commits == 0 && last != nil && last.Commit == r.Pushed.Commit && last.Succeeded():
-		r.Unchanged, r.Execution = true, *last
-		r.Functions = shifts(before, before)
-		return nil
-	case r.Pushed.Commits == 0 && last != nil && last.Running() && (last.Commit == "" || last.Commit == r.Pushed.Commit):
-		r.Execution = *last // it takes, or has taken, what the branch holds
-	default:
-		if r.Execution.ID, err = pipeline.Start(ctx); err != nil {
-			return err
-		}
-		r.Execution.Status = "InProgress"
-	}
 	r.Functions = shifts(before, before)
+	if r.Unchanged {
+		return nil
+	}
+	pipeline := s.Delivery()
 	if !o.wait {
 		return nil
 	}

@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +30,7 @@ import (
 
 	"miniforge/internal/cloud"
 	"miniforge/internal/graph"
+	"miniforge/internal/resource"
 	"miniforge/internal/stack"
 	"miniforge/internal/target"
 )
@@ -38,7 +38,8 @@ import (
 // An account is an embedded cloud of its own, in memory, without a socket.
 type account struct {
 	*cloud.Cloud
-	t *testing.T
+	t       *testing.T
+	sources []resource.File // nil: a stack without a pipeline
 }
 
 func newAccount(t *testing.T) *account {
@@ -48,22 +49,22 @@ func newAccount(t *testing.T) *account {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	return &account{c, t}
+	return &account{Cloud: c, t: t}
 }
 
-// archive is code that is deployed and never run.
-var archive = sync.OnceValue(func() []byte {
+// archive is code that is deployed and never run; another edition has other bytes.
+func archive(edition string) []byte {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
 	w, err := z.Create("bootstrap")
 	if err == nil {
-		_, err = w.Write([]byte("#!/bin/false\n"))
+		_, err = w.Write([]byte("#!/bin/false\n# " + edition + "\n"))
 	}
 	if err = errors.Join(err, z.Close()); err != nil {
 		panic(err) // memory does not fail
 	}
 	return b.Bytes()
-})
+}
 
 // stack declares the system, reached through a transport, as every run of the
 // program does anew.
@@ -71,10 +72,10 @@ func (a *account) stack(via http.RoundTripper) *stack.Stack {
 	a.t.Helper()
 	o := stack.Options{
 		Names:    stack.Names{Name: "test", Account: a.Account, Region: a.Region},
-		Packages: map[string][]byte{}, Platform: runtime.GOOS, WithoutPipeline: true,
+		Packages: map[string][]byte{}, Platform: runtime.GOOS, WithoutPipeline: a.sources == nil, Sources: a.sources,
 	}
 	for _, f := range stack.FunctionNames() {
-		o.Packages[f] = archive()
+		o.Packages[f] = archive("0")
 	}
 	s, err := stack.New(aws.Config{
 		Region: a.Region, BaseEndpoint: aws.String("http://cloud.test"), HTTPClient: &http.Client{Transport: via},
