@@ -107,27 +107,3 @@ func TestMoreStatementsNeverUndoADeny(t *testing.T) {
 		}
 	})
 }
-
-// FuzzParse looks for documents that make the parser or the evaluator panic.
-func FuzzParse(f *testing.F) {
-	f.Add(`{"Version":"2012-10-17","Statement":[`+allowSend+`,`+denyAll+`]}`, "sqs:SendMessage", queue)
-	f.Add(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":["*"]},"NotAction":"s3:${a, 'b'}*","NotResource":["arn:*?"],"Condition":{"ForAllValues:ArnLike":{"a":["*:*",true,1]}}}}`, "s3:x", "arn:::")
-	f.Add(`{"Statement":{"Effect":"Deny","NotPrincipal":{"Service":"a.b"},"Action":"*","Resource":"*","Condition":{"IpAddress":{"k":"::1/0"},"DateEquals":{"k":"2020"},"NumericLessThan":{"k":1}}}}`, "", "")
-	f.Fuzz(func(t *testing.T, document, action, resource string) {
-		p, err := Parse(document)
-		if err != nil {
-			return
-		}
-		for _, k := range []Kind{IdentityPolicy, ResourcePolicy, TrustPolicy} {
-			_ = p.Check(k)
-		}
-		p.Principals()
-		for _, who := range []Principal{user, session, root, topic, foreign, {}} {
-			r := Request{Principal: &who, Action: action, Resource: resource, Context: Keys{"k": {resource}, "a": {action, resource}}, Identity: []*Policy{p}, Policy: p}
-			first := Evaluate(&r)
-			if again := Evaluate(&r); first != again {
-				t.Errorf("one request, two decisions: %+v, %+v", first, again)
-			}
-		}
-	})
-}

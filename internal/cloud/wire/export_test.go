@@ -1,4 +1,16 @@
 package wire
 
+import (
+	"net/http"
+
+	"miniforge/internal/cloud/authz"
+)
+
 // Digest is the hex SHA-256 that signatures use.
 func Digest(s string) string { return digest([]byte(s)) }
+
+// Authenticate tells who signed a request to a service.
+func (m *Mux) Authenticate(r *http.Request, body []byte, service string, p Protocol) (authz.Principal, error) {
+	s, err := m.authenticate(r, body, &API{Service: service, Protocol: p, mux: m})
+	return s.Principal, err
+}

@@ -1,14 +1,11 @@
 package wire
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +27,10 @@ const (
 	maxSkew   = 15 * time.Minute
 	unsigned  = "UNSIGNED-PAYLOAD"
 	streaming = "STREAMING-"
+
+	signedChunks   = streaming + algorithm + "-PAYLOAD"
+	signedTrailer  = streaming + algorithm + "-PAYLOAD-TRAILER"
+	unsignedChunks = streaming + "UNSIGNED-PAYLOAD-TRAILER"
 )
 
 // A scope is the credential scope of a signature.
@@ -59,53 +60,83 @@ type signed struct {
 
 // scopeOf reads the credential scope without judging it.
 func scopeOf(r *http.Request) (scope, bool) {
-	s, err := parseSignature(r)
-	if err != nil {
+	s, _ := parseSignature(r)
+	if s == nil || s.scope == (scope{}) {
 		return scope{}, false
 	}
 	return s.scope, true
 }
 
 var (
-	errMissing   = errors.New("missing authentication token")
-	errSignature = errors.New("signature does not match")
+	errMissing       = errors.New("missing authentication token")
+	errSignature     = errors.New("signature does not match")
+	errTwoSignatures = errors.New("signed in the header and in the query")
+	errNotSigned     = errors.New("headers are not signed")
+	errNoDigest      = errors.New("digest of the body is missing")
+	errBadDigest     = errors.New("digest of the body is no digest")
+	errOtherBody     = errors.New("body is another than was signed")
 )
 
+// An incompleteError is a signature that cannot be read.
 type incompleteError struct{ text string }
 
 func (e *incompleteError) Error() string { return e.text }
 
-type skewError struct{ text string }
+// A credentialError is a credential scope that cannot be read.
+type credentialError struct {
+	text      string
+	presigned bool
+}
+
+func (e *credentialError) Error() string { return e.text }
+
+// A presignError is a presigned query that cannot be read, in the words of S3
+// and in those of the other services.
+type presignError struct{ s3, text string }
+
+func (e *presignError) Error() string { return e.text }
+
+// A skewError is a signature of another time.
+type skewError struct {
+	text      string
+	presigned bool
+}
 
 func (e *skewError) Error() string { return e.text }
 
-// parseSignature reads the Authorization header or the presigned query.
+// parseSignature reads the Authorization header or the presigned query. What it
+// returns with an error tells the scope, as far as it could be read.
 func parseSignature(r *http.Request) (*signature, error) {
-	if r.Header.Get("Authorization") == "" && r.URL.RawQuery != "" {
-		if q := r.URL.Query(); q.Get("X-Amz-Algorithm") != "" {
-			return parsePresigned(q)
-		}
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		// Its parts that cannot be read are not signed either.
+		return nil, &incompleteError{"The query string is not well-formed"}
 	}
-	a := r.Header.Get("Authorization")
-	if a == "" {
+	a := r.Header.Values("Authorization")
+	switch presigned := q.Has("X-Amz-Algorithm"); {
+	case len(a) > 1 || len(a) == 1 && presigned:
+		return nil, errTwoSignatures
+	case presigned:
+		return parsePresigned(q)
+	case len(a) == 0 || a[0] == "":
 		return nil, errMissing
 	}
-	rest, ok := strings.CutPrefix(a, algorithm+" ")
-	if !ok {
-		return nil, &incompleteError{"Unsupported AWS 'algorithm': '" + strings.SplitN(a, " ", 2)[0] + "'."}
+	name, rest, _ := strings.Cut(a[0], " ")
+	if name != algorithm {
+		return nil, &incompleteError{"Unsupported AWS 'algorithm': '" + name + "'."}
 	}
 	s := &signature{token: r.Header.Get("X-Amz-Security-Token"), payload: r.Header.Get("X-Amz-Content-Sha256")}
-	var credential string
+	given := map[string]string{}
 	for part := range strings.SplitSeq(rest, ",") {
-		k, v, _ := strings.Cut(strings.TrimSpace(part), "=")
-		switch k {
-		case "Credential":
-			credential = v
-		case "SignedHeaders":
-			s.headers = strings.Split(v, ";")
-		case "Signature":
-			s.value = v
+		k, v, ok := strings.Cut(strings.TrimSpace(part), "=")
+		if _, twice := given[k]; !ok || twice {
+			return nil, &incompleteError{"Authorization header is not well-formed: it must hold Credential, SignedHeaders and Signature once each."}
 		}
+		given[k] = v
+	}
+	s.value = given["Signature"]
+	if h := given["SignedHeaders"]; h != "" {
+		s.headers = strings.Split(h, ";")
 	}
 	date := r.Header.Get("X-Amz-Date")
 	if date == "" {
@@ -113,44 +144,83 @@ func parseSignature(r *http.Request) (*signature, error) {
 			date = t.UTC().Format(amzTime)
 		}
 	}
-	return s, s.complete(credential, date)
+	return s, s.complete(given["Credential"], date)
 }
 
 func parsePresigned(q url.Values) (*signature, error) {
-	if q.Get("X-Amz-Algorithm") != algorithm {
-		return nil, &incompleteError{"Unsupported AWS 'algorithm': '" + q.Get("X-Amz-Algorithm") + "'."}
+	if a := q.Get("X-Amz-Algorithm"); a != algorithm {
+		return nil, &presignError{"X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256\"", "Unsupported AWS 'algorithm': '" + a + "'."}
 	}
-	s := &signature{
-		presigned: true, token: q.Get("X-Amz-Security-Token"), value: q.Get("X-Amz-Signature"),
-		headers: strings.Split(q.Get("X-Amz-SignedHeaders"), ";"), payload: q.Get("X-Amz-Content-Sha256"),
+	s := &signature{presigned: true, token: q.Get("X-Amz-Security-Token"), value: q.Get("X-Amz-Signature"), payload: q.Get("X-Amz-Content-Sha256"), expires: maxSkew}
+	if h := q.Get("X-Amz-SignedHeaders"); h != "" {
+		s.headers = strings.Split(h, ";")
 	}
-	if e := q.Get("X-Amz-Expires"); e != "" {
-		n, err := strconv.Atoi(e)
-		if err != nil || n < 0 || n > 604800 {
-			return nil, &incompleteError{"X-Amz-Expires must be a number between 0 and 604800 seconds"}
-		}
-		s.expires = time.Duration(n) * time.Second
-	} else {
-		s.expires = maxSkew
+	if err := s.complete(q.Get("X-Amz-Credential"), q.Get("X-Amz-Date")); err != nil {
+		return s, err
 	}
-	return s, s.complete(q.Get("X-Amz-Credential"), q.Get("X-Amz-Date"))
+	e := q.Get("X-Amz-Expires")
+	n, err := strconv.Atoi(e)
+	switch {
+	case e == "" && s.service != "s3":
+		return s, nil
+	case e == "":
+		return s, &presignError{queryParametersText, ""}
+	case err != nil:
+		return s, &presignError{"X-Amz-Expires should be a number", "X-Amz-Expires should be a number"}
+	case n < 0:
+		return s, &presignError{"X-Amz-Expires must be non-negative", "X-Amz-Expires must be non-negative"}
+	case n > 604800:
+		const text = "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds"
+		return s, &presignError{text, text}
+	}
+	s.expires = time.Duration(n) * time.Second
+	return s, nil
 }
 
+var (
+	region     = regexp.MustCompile(`^[a-z0-9-]{2,32}$`)
+	headerName = regexp.MustCompile("^[a-z0-9!#$%&'*+.^_`|~-]+$")
+)
+
 func (s *signature) complete(credential, date string) error {
-	p := strings.Split(credential, "/")
-	n := len(p)
-	if n < 5 || p[n-1] != "aws4_request" {
-		return &incompleteError{"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '" + credential + "'"}
+	fail := func(text string) error {
+		if s.presigned {
+			return &presignError{queryParametersText, text}
+		}
+		return &incompleteError{text}
 	}
-	s.scope = scope{keyID: strings.Join(p[:n-4], "/"), date: p[n-4], region: p[n-3], service: p[n-2]}
+	var missing []string
+	for _, part := range []struct{ name, value string }{{"Credential", credential}, {"Signature", s.value}, {"SignedHeaders", strings.Join(s.headers, ";")}} {
+		if part.value == "" {
+			missing = append(missing, "Authorization header requires '"+part.name+"' parameter.")
+		}
+	}
+	if date == "" {
+		missing = append(missing, "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+	}
+	p := strings.Split(credential, "/")
+	if len(p) == 5 {
+		// Also of a request that is refused: the answer is in its service's protocol.
+		s.scope = scope{keyID: p[0], date: p[1], region: p[2], service: p[3]}
+	}
+	if len(missing) > 0 {
+		return fail(strings.Join(missing, " "))
+	}
+	if len(p) != 5 {
+		return &credentialError{"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '" + credential + "'", s.presigned}
+	}
 	t, err := time.Parse(amzTime, date)
 	switch {
+	case p[4] != "aws4_request":
+		return &credentialError{"Credential should be scoped with a valid terminator: 'aws4_request', not '" + p[4] + "'.", s.presigned}
+	case !region.MatchString(s.region): // it becomes a part of ARNs
+		return &credentialError{"Credential should be scoped to a valid region, not '" + s.region + "'.", s.presigned}
 	case err != nil:
-		return &incompleteError{"Date must be in ISO-8601 'basic format'. Got '" + date + "'. See http://en.wikipedia.org/wiki/ISO_8601"}
+		return fail("Date must be in ISO-8601 'basic format'. Got '" + date + "'. See http://en.wikipedia.org/wiki/ISO_8601")
 	case t.Format("20060102") != s.date:
-		return &incompleteError{"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" + s.date + "' != '" + t.Format("20060102") + "', from '" + date + "'."}
-	case s.value == "" || !slices.Contains(s.headers, "host"):
-		return &incompleteError{"Authorization header requires 'Signature' parameter. Authorization header requires 'SignedHeaders' parameter with 'host'."}
+		return &credentialError{"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" + s.date + "' != '" + t.Format("20060102") + "', from '" + date + "'.", s.presigned}
+	case !slices.Contains(s.headers, "host"):
+		return fail("'Host' must be a 'SignedHeader' in the AWS Authorization.")
 	}
 	s.at = t
 	return nil
@@ -170,8 +240,8 @@ func (m *Mux) authenticate(r *http.Request, body []byte, api *API) (signed, erro
 		return signed{}, api.authError(err)
 	}
 	key := s.key(cred.Secret)
-	if !s.holds(r, body, key) {
-		return signed{}, api.authError(errSignature)
+	if err := s.holds(r, body, key); err != nil {
+		return signed{}, api.authError(err)
 	}
 	plain, err := s.unframe(r, body, key)
 	if err != nil {
@@ -194,126 +264,18 @@ func (m *Mux) Verify(r *http.Request, body []byte, service string) (authz.Princi
 func (s *signature) fresh(now time.Time) error {
 	now = now.UTC()
 	if s.presigned {
-		if now.After(s.at.Add(s.expires)) || s.at.After(now.Add(maxSkew)) {
-			return &skewError{"Request has expired"}
+		switch {
+		case s.at.After(now.Add(maxSkew)):
+			return &skewError{"Request is not valid yet", true}
+		case now.After(s.at.Add(s.expires)):
+			return &skewError{"Request has expired", true}
 		}
 		return nil
 	}
 	if d := now.Sub(s.at); d > maxSkew {
-		return &skewError{fmt.Sprintf("Signature expired: %s is now earlier than %s (%s - 15 min.)", s.at.Format(amzTime), now.Add(-maxSkew).Format(amzTime), now.Format(amzTime))}
+		return &skewError{fmt.Sprintf("Signature expired: %s is now earlier than %s (%s - 15 min.)", s.at.Format(amzTime), now.Add(-maxSkew).Format(amzTime), now.Format(amzTime)), false}
 	} else if d < -maxSkew {
-		return &skewError{fmt.Sprintf("Signature not yet current: %s is still later than %s (%s + 15 min.)", s.at.Format(amzTime), now.Add(maxSkew).Format(amzTime), now.Format(amzTime))}
+		return &skewError{fmt.Sprintf("Signature not yet current: %s is still later than %s (%s + 15 min.)", s.at.Format(amzTime), now.Add(maxSkew).Format(amzTime), now.Format(amzTime)), false}
 	}
 	return nil
-}
-
-func (s *signature) key(secret string) []byte {
-	k := mac([]byte("AWS4"+secret), s.date)
-	k = mac(k, s.region)
-	k = mac(k, s.service)
-	return mac(k, "aws4_request")
-}
-
-func mac(key []byte, text string) []byte {
-	h := hmac.New(sha256.New, key)
-	h.Write([]byte(text))
-	return h.Sum(nil)
-}
-
-func digest(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
-}
-
-// holds compares the signature with our own, and the digest of the body with
-// the one that was signed. Headers of AWS that were not signed could have been
-// added on the way: they are refused.
-func (s *signature) holds(r *http.Request, body, key []byte) bool {
-	for k := range r.Header {
-		if k = strings.ToLower(k); strings.HasPrefix(k, "x-amz-") && !slices.Contains(s.headers, k) && !s.presigned {
-			return false
-		}
-	}
-	payload := s.payload
-	switch {
-	case payload == "" && s.presigned && s.service == "s3":
-		payload = unsigned
-	case payload == "":
-		payload = digest(body)
-	case payload != unsigned && !strings.HasPrefix(payload, streaming) && payload != digest(body):
-		return false
-	}
-	canonical := s.canonical(r, payload)
-	text := algorithm + "\n" + s.at.Format(amzTime) + "\n" + s.scope.String() + "\n" + digest([]byte(canonical))
-	want := hex.EncodeToString(mac(key, text))
-	return subtle.ConstantTimeCompare([]byte(want), []byte(s.value)) == 1
-}
-
-func (s *signature) canonical(r *http.Request, payload string) string {
-	path := r.URL.EscapedPath()
-	if path == "" {
-		path = "/"
-	}
-	if s.service != "s3" { // S3 keys are signed as they are, all other paths escaped once more
-		path = escape(path, true)
-	} else if u, err := url.PathUnescape(path); err == nil {
-		path = escape(u, true)
-	}
-	var b strings.Builder
-	b.WriteString(r.Method + "\n" + path + "\n" + canonicalQuery(r.URL.Query()) + "\n")
-	for _, h := range s.headers {
-		b.WriteString(h + ":" + headerValue(r, h) + "\n")
-	}
-	b.WriteString("\n" + strings.Join(s.headers, ";") + "\n" + payload)
-	return b.String()
-}
-
-// headerValue is a header as it was signed. net/http takes some out of the map.
-func headerValue(r *http.Request, name string) string {
-	switch name {
-	case "host":
-		if r.Host != "" {
-			return r.Host
-		}
-		return r.URL.Host
-	case "content-length":
-		return strconv.FormatInt(r.ContentLength, 10)
-	case "transfer-encoding":
-		return strings.Join(r.TransferEncoding, ",")
-	}
-	values := slices.Clone(r.Header.Values(name))
-	for i, v := range values {
-		values[i] = strings.Join(strings.Fields(v), " ")
-	}
-	return strings.Join(values, ",")
-}
-
-func canonicalQuery(q url.Values) string {
-	var pairs []string
-	for k, vs := range q {
-		if k == "X-Amz-Signature" {
-			continue
-		}
-		for _, v := range vs {
-			pairs = append(pairs, escape(k, false)+"="+escape(v, false))
-		}
-	}
-	slices.Sort(pairs)
-	return strings.Join(pairs, "&")
-}
-
-// escape is the URI encoding of SigV4: everything but unreserved characters.
-func escape(s string, slash bool) string {
-	const hexDigits = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.', c == '~', c == '/' && slash:
-			b.WriteByte(c)
-		default:
-			b.WriteString("%" + string(hexDigits[c>>4]) + string(hexDigits[c&15]))
-		}
-	}
-	return b.String()
 }

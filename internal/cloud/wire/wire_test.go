@@ -47,6 +47,8 @@ func (t inproc) RoundTrip(r *http.Request) (*http.Response, error) {
 func newMux() *wire.Mux {
 	m := wire.NewMux(wire.Options{Account: "000000000000", Authenticate: func(_ context.Context, id, token string) (wire.Credential, error) {
 		switch {
+		case token == "foreign":
+			return wire.Credential{}, wire.ErrInvalidToken
 		case token == "expired":
 			return wire.Credential{}, wire.ErrExpiredToken
 		case id != "AKID":
