@@ -227,14 +227,15 @@ func (s *Service) setEnvironment(ctx context.Context, n name, v *versionRow, in 
 		return nil
 	}
 	as := wire.CallOf(ctx).As("lambda")
-	vars, err := s.variables(ctx, n, v, as)
-	if err != nil {
-		return err
-	}
-	if in.Environment != nil {
-		if vars = in.Environment.Variables; vars == nil {
-			vars = map[string]string{}
+	vars := map[string]string{}
+	var err error
+	switch {
+	case in.Environment == nil:
+		if vars, err = s.variables(ctx, n, v, as); err != nil {
+			return environmentError(err)
 		}
+	case in.Environment.Variables != nil:
+		vars = in.Environment.Variables
 		if err := checkEnvironment(vars); err != nil {
 			return err
 		}

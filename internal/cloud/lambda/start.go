@@ -51,9 +51,7 @@ func (s *Service) start(ctx context.Context, n name, v *versionRow) (*instance, 
 	role := sessionOf(n, *v.Config.Role, session)
 	vars, err := s.variables(ctx, n, v, role)
 	if err != nil {
-		return nil, refused(err, &types.KMSAccessDeniedException{
-			Message: new("Lambda was unable to decrypt the environment variables because KMS access was denied. Please check the function's KMS key settings. KMS Exception: " + err.Error()), Type: new("User"),
-		})
+		return nil, environmentError(err)
 	}
 	stream := time.Now().UTC().Format("2006/01/02") + "/[" + *v.Config.Version + "]" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	l := newLogStream(&logStream{caller: s.Caller, as: role, group: *v.Config.LoggingConfig.LogGroup, stream: stream, format: *v.Config.LoggingConfig, log: s.Log})
