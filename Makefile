@@ -63,6 +63,14 @@ crash: ## Kill the embedded cloud 50 times under orders; nothing may be lost
 security: ## Take away each permission, one by one, and deliver without it
 	$(GO) test -count=1 -timeout 30m -v ./test/security -exhaustive
 
+FUZZTIME ?= 90s
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz test for FUZZTIME (90s)
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | while IFS=: read -r file func; do \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -parallel 1 "$${file%/*}" </dev/null || exit 1; \
+	done
+
 SEEDS ?= 200
 DURATION ?= 1m
 FIRST ?= 1

@@ -215,14 +215,14 @@ const drainTime = 2 * time.Second
 
 func (c *Cloud) server() *http.Server {
 	return &http.Server{
-		Handler: c, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: c.guard(c), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
 	}
 }
 
 func (c *Cloud) serve(ctx context.Context, s *http.Server, l net.Listener) error {
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(l) }()
+	go func() { ended <- s.Serve(bound(l, maxConnections)) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve cloud: %w", err)
@@ -254,7 +254,7 @@ func (c *Cloud) Endpoint() (string, error) {
 	c.own = c.server()
 	c.endpoint = "http://" + l.Addr().String()
 	c.background.Go(func() error {
-		if err := c.own.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := c.own.Serve(bound(l, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil

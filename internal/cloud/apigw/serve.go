@@ -63,6 +63,10 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.cors(w, req) {
 		return
 	}
+	if req.api.CorsConfiguration == nil && foreign(r) {
+		s.reply(w, req, http.StatusForbidden, "Forbidden")
+		return
+	}
 	switch {
 	case req.route.RouteKey == nil:
 		s.reply(w, req, http.StatusNotFound, "Not Found")
@@ -84,6 +88,22 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.integrate(w, req)
+}
+
+// foreign tells that a page of another site makes the request from a browser
+// on this machine. On AWS an API is open to the world anyway; this one listens
+// on loopback, where any page that the user looks at could reach it: it may if
+// the API's CORS configuration says so.
+func foreign(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "cross-site"
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return false
+	}
+	u, err := url.Parse(origin)
+	return err != nil || !strings.EqualFold(u.Host, r.Host)
 }
 
 // A served is all that there is to know of an API to serve its requests.

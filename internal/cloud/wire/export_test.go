@@ -14,3 +14,11 @@ func (m *Mux) Authenticate(r *http.Request, body []byte, service string, p Proto
 	s, err := m.authenticate(r, body, &API{Service: service, Protocol: p, mux: m})
 	return s.Principal, err
 }
+
+// UseUp takes all the memory that there is for large bodies until it is called again.
+func (m *Mux) UseUp() (free func()) {
+	if !m.large.TryAcquire(largeBodies) {
+		panic("some is in use")
+	}
+	return func() { m.large.Release(largeBodies) }
+}

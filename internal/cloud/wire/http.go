@@ -40,9 +40,10 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w = bodiless{w}
 	}
 	id := uuid.NewString()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, m.opts.MaxBody))
+	body, free, err := m.readBody(w, r, m.guess(r, nil))
+	defer free()
 	if err != nil {
-		m.fail(w, m.guess(r, nil), nil, id, &Error{Code: "RequestEntityTooLargeException", Message: "the request body could not be read: " + err.Error(), Status: http.StatusRequestEntityTooLarge})
+		m.fail(w, m.guess(r, nil), nil, id, err)
 		return
 	}
 	api := m.guess(r, body)

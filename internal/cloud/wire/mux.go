@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"miniforge/internal/cloud/authz"
 )
@@ -20,7 +21,7 @@ type Options struct {
 	Log     *slog.Logger
 	// Authenticate tells who a signed request comes from; see [Authenticator].
 	Authenticate Authenticator
-	// MaxBody bounds a request's body in bytes; 0 means 128 MiB.
+	// MaxBody bounds a request's body in bytes; 0 means what the service takes.
 	MaxBody int64
 }
 
@@ -36,6 +37,7 @@ type Mux struct {
 	wrappers []Interceptor
 	run      Func
 	stub     Func
+	large    *semaphore.Weighted // what is left of largeBodies
 }
 
 var _ Caller = (*Mux)(nil)
@@ -45,12 +47,10 @@ func NewMux(o Options) *Mux {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.MaxBody == 0 {
-		o.MaxBody = 128 << 20
-	}
 	m := &Mux{
 		opts: o, apis: map[string][]*API{}, targets: map[string]*operation{}, actions: map[string]*operation{},
 		routes: map[string][]*operation{}, inputs: map[reflect.Type]*operation{}, byName: map[string]*operation{},
+		large: semaphore.NewWeighted(largeBodies),
 	}
 	m.run = m.invoke
 	return m
