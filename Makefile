@@ -80,7 +80,7 @@ soak: ## Run 200 seeded schedules of faults, a minute each (SEEDS, DURATION, FIR
 	$(GO) test -count=1 -timeout 0 -v ./test/fault -slow -seeds $(SEEDS) -duration $(DURATION) -first $(FIRST) -worlds 4
 
 .PHONY: cuts
-cuts: ## Cut up and down at each of their API calls, before and after its effect
+cuts: ## Cut up, down and deploy at each of their API calls, before and after its effect
 	$(GO) test -count=1 -timeout 60m ./test/crash -run CutAnywhere -every-call
 
 .PHONY: kills

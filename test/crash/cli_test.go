@@ -119,7 +119,7 @@ func TestUpAndDownAreCutAnywhere(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		step, start := 1, 1
 		if !*everyCall {
-			step = 4
+			step = 6
 			if after {
 				start = step / 2 // the calls in between
 			}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,14 +33,36 @@ type world struct {
 	accepted []string
 }
 
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	w := &world{t: t, program: filepath.Join(t.TempDir(), "miniforge"), state: t.TempDir()}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", w.program, "./cmd/miniforge")
+// program builds the program, once.
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "miniforge-crash-")
+	if err != nil {
+		return "", err
+	}
+	name := filepath.Join(dir, "miniforge")
+	build := exec.Command("go", "build", "-o", name, "./cmd/miniforge")
 	build.Dir = filepath.Join("..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		return "", errors.New(string(out))
 	}
+	return name, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if name, err := program(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(name))
+	}
+	os.Exit(code)
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	name, err := program()
+	if err != nil {
+		t.Fatalf("build: %v", err)
+	}
+	w := &world{t: t, program: name, state: t.TempDir()}
 	t.Cleanup(func() { _, _ = w.run(context.Background(), "cloud", "stop") })
 	return w
 }
@@ -140,8 +163,9 @@ func (w *world) settled(within time.Duration) (ids []string) {
 // TestNothingIsLost is the durability promise: what was acknowledged survives
 // kill -9 at any moment, what was under way goes on, and every invariant holds.
 func TestNothingIsLost(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
-	w.must("up")
+	w.must("up", "--without", "pipeline")
 	r := rand.New(rand.NewPCG(*seed, 0)) //nolint:gosec // a test's randomness
 	for range *rounds {
 		ctx, stop := context.WithTimeout(t.Context(), time.Duration(50+r.IntN(850))*time.Millisecond)

@@ -59,6 +59,7 @@ func (w *world) whole() {
 // must end well: up with the stack as declared, down with nothing left, which
 // is what its exit code says.
 func TestKilledUpAndDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.must("up") // builds the functions, which takes longer than all the rest
 	w.must("down", "--yes")
@@ -79,6 +80,9 @@ func TestKilledUpAndDown(t *testing.T) {
 		w.must("down", "--yes")
 		if t.Failed() {
 			t.Fatalf("after %d kills, seed %d", done, *seed)
+		}
+		if (done+2)%50 == 0 {
+			t.Logf("%d kills", done+2)
 		}
 	}
 }

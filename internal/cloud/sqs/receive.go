@@ -122,6 +122,9 @@ func (s *Service) take(ctx context.Context, key string, n int, hide time.Duratio
 		return nil, next, err
 	}
 	err = s.DB.Update(ctx, func(tx *store.Tx) error {
+		if err := ctx.Err(); err != nil {
+			return err // nobody is there any more to receive
+		}
 		got, next, err = s.takeNow(tx, key, n, hide)
 		return err
 	})

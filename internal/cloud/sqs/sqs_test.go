@@ -491,3 +491,26 @@ func TestNamesRestAfterDeletionWhereAsked(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyReceivesForACallerWhoIsGone gives up a receive before it takes
+// anything: the message is there for the next.
+func TestNobodyReceivesForACallerWhoIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		out, err := r.CreateQueue(r.ctx, &sdk.CreateQueueInput{QueueName: new("q")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.SendMessage(r.ctx, &sdk.SendMessageInput{QueueUrl: out.QueueUrl, MessageBody: new("m")}); err != nil {
+			t.Fatal(err)
+		}
+		gone, cancel := context.WithCancel(r.ctx)
+		cancel()
+		if _, err := r.ReceiveMessage(gone, &sdk.ReceiveMessageInput{QueueUrl: out.QueueUrl}); !errors.Is(err, context.Canceled) {
+			t.Errorf("received for nobody: %v", err)
+		}
+		if got, err := r.ReceiveMessage(r.ctx, &sdk.ReceiveMessageInput{QueueUrl: out.QueueUrl}); err != nil || len(got.Messages) != 1 {
+			t.Errorf("%v, %v", got, err)
+		}
+	})
+}
