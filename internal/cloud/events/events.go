@@ -43,7 +43,7 @@ func New(o Options) *Service { return &Service{Options: o} }
 
 // Register adds the operations and task handlers.
 func (s *Service) Register(m *wire.Mux, q *event.Queue) {
-	api := m.API(wire.API{Service: "events", Protocol: wire.JSON11, Target: "AWSEvents", Names: map[string]string{
+	api := m.API(wire.API{Service: "events", TagAction: "TagResource", Protocol: wire.JSON11, Target: "AWSEvents", Names: map[string]string{
 		"CapacityProviderStrategyItem.CapacityProvider": "capacityProvider", "CapacityProviderStrategyItem.Base": "base", "CapacityProviderStrategyItem.Weight": "weight",
 		"NetworkConfiguration.AwsvpcConfiguration": "awsvpcConfiguration", "PlacementConstraint.Type": "type", "PlacementConstraint.Expression": "expression",
 		"PlacementStrategy.Type": "type", "PlacementStrategy.Field": "field",

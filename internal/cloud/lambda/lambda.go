@@ -147,7 +147,7 @@ func (s *Service) tempDir() string { return filepath.Join(s.Dir, "tmp") }
 // Register adds the operations and the handler of asynchronous invocations.
 func (s *Service) Register(m *wire.Mux, q *event.Queue) {
 	api := m.API(wire.API{
-		Service: "lambda", Protocol: wire.RESTJSON,
+		Service: "lambda", TagAction: "TagResource", Protocol: wire.RESTJSON,
 		Statuses: map[string]int{
 			"ResourceNotFoundException": 404, "ResourceConflictException": 409, "ResourceInUseException": 400, "TooManyRequestsException": 429,
 			"PreconditionFailedException": 412, "RequestTooLargeException": 413, "RequestEntityTooLargeException": 413, "UnsupportedMediaTypeException": 415,

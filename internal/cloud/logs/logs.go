@@ -59,7 +59,7 @@ const (
 // Register adds the operations and the handlers of the background work.
 func (s *Service) Register(m *wire.Mux, q *event.Queue) {
 	api := m.API(wire.API{
-		Service: "logs", Protocol: wire.JSON11, Target: "Logs_20140328", LowerFirst: true,
+		Service: "logs", TagAction: "TagResource", Protocol: wire.JSON11, Target: "Logs_20140328", LowerFirst: true,
 		Invalid: func(_ string, p []wire.Problem) error { return invalid(wire.ProblemText(p)) },
 	})
 	s.registerGroups(api)

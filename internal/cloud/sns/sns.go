@@ -43,7 +43,7 @@ func New(o Options) *Service { return &Service{o} }
 // Register adds the operations and task handlers.
 func (s *Service) Register(m *wire.Mux, q *event.Queue) {
 	api := m.API(wire.API{
-		Service: "sns", Protocol: wire.Query, Version: "2010-03-31", Namespace: "http://sns.amazonaws.com/doc/2010-03-31/",
+		Service: "sns", TagAction: "TagResource", Protocol: wire.Query, Version: "2010-03-31", Namespace: "http://sns.amazonaws.com/doc/2010-03-31/",
 		Statuses: map[string]int{"NotFound": http.StatusNotFound, "ResourceNotFound": http.StatusNotFound, "AuthorizationError": http.StatusForbidden},
 		Invalid: func(_ string, p []wire.Problem) error {
 			return invalid(p[0].Path, p[0].Text)

@@ -46,7 +46,7 @@ func New(o Options) *Service { return &Service{o} }
 // Register adds the operations and task handlers.
 func (s *Service) Register(m *wire.Mux, q *event.Queue) {
 	api := m.API(wire.API{
-		Service: "sqs", Protocol: wire.JSON10, Target: "AmazonSQS",
+		Service: "sqs", TagAction: "TagQueue", Protocol: wire.JSON10, Target: "AmazonSQS",
 		Names: map[string]string{"ListDeadLetterSourceQueuesOutput.QueueUrls": "queueUrls", "CreateQueueInput.Tags": "tags"},
 		QueryCodes: map[string]string{
 			"QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue", "QueueNameExists": "QueueAlreadyExists",

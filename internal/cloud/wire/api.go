@@ -62,6 +62,9 @@ type API struct {
 	// QueryCodes map error codes to those of the older query protocol
 	// (awsQueryCompatible): "QueueDoesNotExist" -> "AWS.SimpleQueueService.NonExistentQueue".
 	QueryCodes map[string]string
+	// TagAction is the further action that making something with tags needs:
+	// "TagResource". "": the service declares it itself, or has none.
+	TagAction string
 	// Invalid makes the service's error for a member that breaks a [Members] rule.
 	// nil: ValidationException with AWS's "1 validation error detected: ..." text.
 	Invalid func(op string, problems []Problem) error
@@ -105,6 +108,8 @@ type operation struct {
 	access  func(*Call, any) []authz.Access
 	rules   []rule
 	rest    *binding // REST protocols
+	// tags are those that an input brings; nil if its type has none
+	tags func(in reflect.Value) (tags map[string]string, keys []string)
 }
 
 // An Option refines a registration.
@@ -184,7 +189,7 @@ func register[In, Out any](api *API, b *binding, fn func(context.Context, *In) (
 	if name == in.Name() || out.Name() != name+"Output" || in.PkgPath() != out.PkgPath() {
 		panic(fmt.Sprintf("wire: %v and %v are not one operation", in, out))
 	}
-	o := &operation{api: api, name: name, in: in, out: out, rest: b, call: func(ctx context.Context, v any) (any, error) {
+	o := &operation{api: api, name: name, in: in, out: out, rest: b, tags: requestTags(in), call: func(ctx context.Context, v any) (any, error) {
 		r, err := fn(ctx, v.(*In))
 		if err != nil {
 			return nil, err

@@ -94,13 +94,15 @@ func (m *Mux) add(o *operation) {
 type Operation struct {
 	Service, Name string
 	In, Out       reflect.Type // the SDK's input and output structs
+	// Everywhere says that no resource was declared: the action is judged on "*".
+	Everywhere bool
 }
 
 // Operations lists all registered operations by service and name.
 func (m *Mux) Operations() []Operation {
 	var all []Operation
 	for _, o := range m.byName {
-		all = append(all, Operation{o.api.Service, o.name, o.in, o.out})
+		all = append(all, Operation{o.api.Service, o.name, o.in, o.out, o.access == nil})
 	}
 	slices.SortFunc(all, func(a, b Operation) int { return strings.Compare(a.Service+a.Name, b.Service+b.Name) })
 	return all
@@ -177,7 +179,7 @@ func (m *Mux) invoke(ctx context.Context, c *Call) (any, error) {
 
 func (o *operation) accesses(c *Call) []authz.Access {
 	if o.access != nil {
-		return o.access(c, c.Input)
+		return o.withTags(o.access(c, c.Input), c.Input)
 	}
-	return []authz.Access{{Action: c.Service + ":" + c.Op, Resource: "*"}}
+	return o.withTags([]authz.Access{{Action: c.Service + ":" + c.Op, Resource: "*"}}, c.Input)
 }
