@@ -32,6 +32,7 @@ type instance struct {
 	expires  time.Time // of its credentials
 	initTook time.Duration
 	used     bool      // has served an invocation
+	since    time.Time // when it was given away
 	last     time.Time // when it got idle
 	retired  bool
 }
@@ -53,7 +54,7 @@ func (i *instance) usable(now time.Time) bool {
 
 // A pool keeps warm instances, by key: everything that makes them equal. Who
 // asks gets an idle one, or the first that gets free or has started; more are
-// started while there are more waiting than starting.
+// started for those who would wait longer for one that gets free than for a new one.
 type pool struct {
 	life context.Context
 	most int // of one key
@@ -71,6 +72,36 @@ type group struct {
 	busy     map[*instance]bool
 	starting int
 	waiting  []*waiter
+	// Moving averages of how long an instance takes to start and is kept; 0: unknown.
+	start, turn time.Duration
+}
+
+// patience is after how long a waiter gets an instance of its own whatever was
+// expected: a few starts' time.
+func (g *group) patience() time.Duration { return max(4*g.start, 20*time.Millisecond) }
+
+// short is how many of those who wait are to get a new instance. While one
+// starts, each that is busy may get free several times.
+func (g *group) short(now time.Time) int {
+	if g.start == 0 || g.turn == 0 {
+		return len(g.waiting)
+	}
+	overdue := 0
+	for _, w := range g.waiting { // the first has waited longest
+		if now.Sub(w.since) < g.patience() {
+			break
+		}
+		overdue++
+	}
+	return max(overdue, len(g.waiting)-len(g.busy)*int(g.start/g.turn))
+}
+
+// average takes a new value into a moving average.
+func average(old, value time.Duration) time.Duration {
+	if old == 0 {
+		return value
+	}
+	return old + (value-old)/8
 }
 
 // A starter makes an instance.
@@ -78,6 +109,7 @@ type starter func(context.Context) (*instance, error)
 
 type waiter struct {
 	start starter
+	since time.Time
 	got   chan grant // of size 1
 }
 
@@ -108,23 +140,32 @@ func (p *pool) acquire(ctx context.Context, key string, start starter) (*instanc
 		i := g.idle[len(g.idle)-1]
 		g.idle = g.idle[:len(g.idle)-1]
 		if i.usable(now) {
-			g.busy[i] = true
+			g.busy[i], i.since = true, now
 			p.mu.Unlock()
 			return i, nil
 		}
 		p.discard(i)
 	}
-	w := &waiter{start: start, got: make(chan grant, 1)}
+	w := &waiter{start: start, since: now, got: make(chan grant, 1)}
 	g.waiting = append(g.waiting, w)
 	p.grow(key, g)
+	enough := time.NewTimer(g.patience())
 	p.mu.Unlock()
-	select {
-	case got := <-w.got:
-		return got.instance, got.err
-	case <-ctx.Done():
-		return nil, p.leave(key, w, ctx.Err())
-	case <-p.life.Done():
-		return nil, p.leave(key, w, errStopping)
+	defer enough.Stop()
+	for {
+		select {
+		case got := <-w.got:
+			return got.instance, got.err
+		case <-enough.C:
+			p.mu.Lock()
+			p.grow(key, g)
+			enough.Reset(g.patience())
+			p.mu.Unlock()
+		case <-ctx.Done():
+			return nil, p.leave(key, w, ctx.Err())
+		case <-p.life.Done():
+			return nil, p.leave(key, w, errStopping)
+		}
 	}
 }
 
@@ -147,7 +188,7 @@ func (p *pool) leave(key string, w *waiter, err error) error {
 
 // grow starts instances for who waits. The lock is held.
 func (p *pool) grow(key string, g *group) {
-	for !p.closed && g.starting < len(g.waiting) && g.starting < maxStarting && len(g.busy)+len(g.idle)+g.starting < p.most {
+	for !p.closed && g.starting < maxStarting && len(g.busy)+len(g.idle)+g.starting < p.most && g.starting < g.short(time.Now()) {
 		if p.total >= maxTotal && !p.evict() {
 			return
 		}
@@ -159,6 +200,7 @@ func (p *pool) grow(key string, g *group) {
 }
 
 func (p *pool) start(key string, g *group, start starter) {
+	began := time.Now()
 	i, err := start(p.life)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -174,6 +216,7 @@ func (p *pool) start(key string, g *group, start starter) {
 		return
 	}
 	i.key = key
+	g.start = average(g.start, time.Since(began))
 	p.hand(i, g)
 	p.grow(key, g)
 }
@@ -186,7 +229,7 @@ func (p *pool) hand(i *instance, g *group) {
 		return
 	}
 	if len(g.waiting) > 0 {
-		g.busy[i] = true
+		g.busy[i], i.since = true, time.Now()
 		g.waiting[0].got <- grant{instance: i}
 		g.waiting = g.waiting[1:]
 		return
@@ -209,6 +252,7 @@ func (p *pool) release(i *instance) {
 	}
 	defer p.mu.Unlock()
 	g := p.groups[i.key]
+	g.turn = average(g.turn, time.Since(i.since))
 	p.hand(i, g)
 	p.grow(i.key, g)
 	p.forget(i.key, g)
