@@ -134,6 +134,16 @@ func (m *Mux) guess(r *http.Request, body []byte) *API {
 	if r.Header.Get("X-Amz-Target") != "" {
 		return &API{Protocol: JSON11, mux: m}
 	}
+	// Of the rest only S3 has paths of its users' choice, which hardly look like
+	// another service's.
+	for service, apis := range m.apis {
+		if apis[0].Protocol != RESTJSON {
+			continue
+		}
+		if o, _ := m.match(service, r); o != nil {
+			return o.api
+		}
+	}
 	return &API{Service: "s3", Protocol: RESTXML, mux: m}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	ddbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -235,6 +236,26 @@ func TestSignatureIsRequired(t *testing.T) {
 				t.Errorf("%d %s, want %s", status, answer, tc.want)
 			}
 		})
+	}
+}
+
+// TestUnsignedRequestsAreAnsweredInTheirProtocol has requests that do not say
+// for whom they are but by their path.
+func TestUnsignedRequestsAreAnsweredInTheirProtocol(t *testing.T) {
+	m := newMux()
+	l := m.API(wire.API{Service: "lambda", Protocol: wire.RESTJSON})
+	wire.Bind(l, "GET /2017-03-31/tags/{Resource}", func(context.Context, *lambda.ListTagsInput) (*lambda.ListTagsOutput, error) {
+		return nil, errors.New("an unsigned request was served")
+	})
+	for path, want := range map[string]string{
+		"/2017-03-31/tags/f": `{"__type":"MissingAuthenticationTokenException"`,
+		"/bucket/key":        "<Code>AccessDenied</Code>",
+	} {
+		w := httptest.NewRecorder()
+		m.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://cloud.test"+path, nil))
+		if !strings.Contains(w.Body.String(), want) || w.Code != http.StatusForbidden {
+			t.Errorf("%s: %d %v %s, want %s", path, w.Code, w.Header(), w.Body, want)
+		}
 	}
 }
 
