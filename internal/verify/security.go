@@ -1,8 +1,17 @@
 package verify
 
-import "miniforge/internal/check"
+import (
+	"slices"
 
-// security is the suite of who may do what, and of what nobody can read.
+	"miniforge/internal/check"
+)
+
+// security is the suite of who may do what, and of what nobody can read. What
+// is claimed of enforcement goes by a canary: where the endpoint lets through
+// what it must refuse, such a claim is not proven, whatever the calls say.
 func (r *Run) security() check.Suite {
-	return check.Suite{Name: "security", Title: "Nobody gets in where they do not belong", Checks: r.policyChecks()}
+	checks := slices.Concat(
+		[]check.Check{{ID: "enforcement.canary", Title: "The endpoint refuses who is nobody, and who may do nothing", Run: r.claimCanary}},
+		r.protection(), r.badCredentials(), r.policyChecks())
+	return check.Suite{Name: "security", Title: "Nobody gets in where they do not belong", Checks: checks}
 }

@@ -189,6 +189,13 @@ func (r *Run) holders(ctx context.Context, t *check.T) error {
 		if slices.Contains(known, h) {
 			continue
 		}
+		if h.Kind == access.Role {
+			if guest, err := r.guests.isGuest(ctx, h.Name); err != nil {
+				return err
+			} else if guest {
+				continue
+			}
+		}
 		policies, err := access.Read(ctx, r.stack, h)
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ package verify
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -54,6 +55,8 @@ type Run struct {
 	lab   *lab
 
 	courier *courier
+	guests  *guests
+	canary  func(context.Context) (canary, error)
 }
 
 // New prepares a verification; it calls nothing.
@@ -74,7 +77,10 @@ func New(s *stack.Stack, o Options) *Run {
 		o.Duration = 10 * time.Second
 	}
 	l := newLab(s, o)
-	return &Run{stack: s, o: o, lab: l, courier: &courier{lab: l, stack: s}}
+	r := &Run{stack: s, o: o, lab: l, courier: &courier{lab: l, stack: s}}
+	r.guests = &guests{stack: s, run: strings.ToLower(l.run), id: rand.Text(), o: o, roles: map[string][]string{}}
+	r.canary = once(r.sing)
+	return r
 }
 
 // Suites returns the suites of these names, the peaceful ones if none is named.
@@ -107,10 +113,10 @@ func (r *Run) Suites(names ...string) ([]check.Suite, error) {
 	return suites, nil
 }
 
-// Close removes the orders, the stock and the messages of this verification,
+// Close removes the orders, the stock, the messages and the roles of this verification,
 // puts back the sources of functions that it changed, and leaves all others as
 // they were. Call it also after a run that was cut short, with a context that
 // is still alive.
 func (r *Run) Close(ctx context.Context) error {
-	return errors.Join(r.courier.close(ctx), r.lab.close(ctx))
+	return errors.Join(r.courier.close(ctx), r.lab.close(ctx), r.guests.close(ctx))
 }
