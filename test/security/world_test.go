@@ -67,15 +67,23 @@ func newWorld(t *testing.T) *world {
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
-	w := &world{T: t, stack: shared.stack, run: verify.New(shared.stack, verify.Options{HTTP: &http.Client{Transport: shared.cloud.Transport()}}), checks: map[string]check.Check{}}
+	w := &world{T: t, stack: shared.stack}
+	w.asks(verify.Options{})
+	return w
+}
+
+// asks prepares the checks.
+func (w *world) asks(o verify.Options) {
+	w.Helper()
+	o.HTTP = &http.Client{Transport: shared.cloud.Transport()}
+	w.run, w.checks = verify.New(w.stack, o), map[string]check.Check{}
 	suites, err := w.run.Suites("security")
 	if err != nil {
-		t.Fatal(err)
+		w.Fatal(err)
 	}
 	for _, c := range suites[0].Checks {
 		w.checks[c.ID] = c
 	}
-	return w
 }
 
 // up makes a cloud, and the whole stack in it.
