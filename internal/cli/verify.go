@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -109,6 +110,9 @@ func (a *app) verify(ctx context.Context, o verifyOptions, names []string) (_ Re
 		return nil, err
 	}
 	vo := verify.Options{HTTP: t.HTTP, Patience: o.patience, Orders: o.orders, Clients: o.clients, Faults: faultsOf(t), Seed: o.seed, Duration: o.duration}
+	if vo.Files, err = a.filesOf(t); err != nil {
+		return nil, err
+	}
 	run := verify.New(s, vo)
 	suites, err := run.Suites(names...)
 	if err != nil {
@@ -142,6 +146,18 @@ func (a *app) verify(ctx context.Context, o verifyOptions, names []string) (_ Re
 		return r, fail(exitChecks, next, errors.New("verification failed: "+r.Summary()))
 	}
 	return r, nil
+}
+
+// filesOf is where the target keeps its data, if that can be looked at.
+func (a *app) filesOf(t *target.Target) (fs.FS, error) {
+	if t.Kind != target.Local || t.Local.Ephemeral {
+		return nil, nil //nolint:nilnil // there are none, which is no error
+	}
+	folder, err := a.folder()
+	if err != nil {
+		return nil, err
+	}
+	return os.DirFS(string(folder)), nil
 }
 
 func (a *app) showChecks(suites []check.Suite) func(check.Result) {

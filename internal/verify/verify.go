@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"slices"
 	"strings"
@@ -38,6 +39,9 @@ type Options struct {
 	Faults   Faults
 	Seed     uint64
 	Duration time.Duration
+	// Files is all that the target keeps on disk, to be searched for what should
+	// not be there; nil where nobody can look.
+	Files fs.FS
 }
 
 // Suites lists the names of all suites.

@@ -74,7 +74,7 @@ func TestSuitesByName(t *testing.T) {
 
 // TestNothingPassesOnADeadEndpoint runs everything where nothing answers: that
 // is broken, and never a pass and never a fault of the system. Where there are
-// no faults to inject, there is nothing to be broken.
+// no faults to inject and no files to look at, there is nothing to be broken.
 func TestNothingPassesOnADeadEndpoint(t *testing.T) {
 	r := newRun(t)
 	suites, err := r.Suites(Suites()...)
@@ -82,7 +82,7 @@ func TestNothingPassesOnADeadEndpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, result := range check.Run(t.Context(), suites, check.Options{Workers: 8}) {
-		if result.Suite == "resilience" && result.Outcome == check.Skip {
+		if (result.Suite == "resilience" || result.ID == "ciphertext.at-rest") && result.Outcome == check.Skip {
 			continue
 		}
 		if result.Outcome != check.Broken || !strings.Contains(result.Reason, errAway.Error()) {

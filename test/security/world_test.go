@@ -33,6 +33,8 @@ type world struct {
 	*testing.T
 	stack *stack.Stack
 	run   *verify.Run
+	// transport leads to the stack's own API, too.
+	transport http.RoundTripper
 	// checks are those of suite security, by id.
 	checks map[string]check.Check
 }
@@ -67,7 +69,7 @@ func newWorld(t *testing.T) *world {
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
-	w := &world{T: t, stack: shared.stack}
+	w := &world{T: t, stack: shared.stack, transport: shared.cloud.Transport()}
 	w.asks(verify.Options{})
 	return w
 }
@@ -75,7 +77,7 @@ func newWorld(t *testing.T) *world {
 // asks prepares the checks.
 func (w *world) asks(o verify.Options) {
 	w.Helper()
-	o.HTTP = &http.Client{Transport: shared.cloud.Transport()}
+	o.HTTP = &http.Client{Transport: w.transport}
 	w.run, w.checks = verify.New(w.stack, o), map[string]check.Check{}
 	suites, err := w.run.Suites("security")
 	if err != nil {
