@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -55,16 +56,78 @@ func numbers(v any) any {
 	return v
 }
 
-// Encode writes a value that [Decode] or this package made.
-func Encode(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+// Encode writes a value that [Decode] or this package made, as [json.Encoder]
+// does without HTML escapes. Every state's input, output and parameters come by
+// here: what they are made of is written without reflection.
+func Encode(v any) []byte { return appendJSON(nil, v) }
+
+func appendJSON(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return append(b, "null"...)
+	case bool:
+		return strconv.AppendBool(b, v)
+	case int64:
+		return strconv.AppendInt(b, v, 10)
+	case string:
+		return appendText(b, v)
+	case []any:
+		if v == nil {
+			return append(b, "null"...)
+		}
+		b = append(b, '[')
+		for i, x := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendJSON(b, x)
+		}
+		return append(b, ']')
+	case map[string]any:
+		return appendObject(b, v)
+	}
+	return appendAny(b, v)
+}
+
+func appendObject(b []byte, v map[string]any) []byte {
+	if v == nil {
+		return append(b, "null"...)
+	}
+	var few [16]string // most objects are no larger
+	names := few[:0]
+	for name := range v {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	b = append(b, '{')
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(append(appendText(b, name), ':'), v[name])
+	}
+	return append(b, '}')
+}
+
+// appendText leaves to [encoding/json] what has to be escaped.
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return appendAny(b, s)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}
+
+func appendAny(b []byte, v any) []byte {
+	w := bytes.NewBuffer(b)
+	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		// Only a value that is no JSON can do this: a programming error.
 		panic("asl: " + err.Error())
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return bytes.TrimSuffix(w.Bytes(), []byte("\n"))
 }
 
 // float is the value of a JSON number.
