@@ -15,6 +15,7 @@ const maxFresh = 50_000
 type fresh struct {
 	mu     sync.Mutex
 	events map[string][]record // by execution, in order
+	tasks  map[string]bool     // executions of which a task will take the events
 	count  int
 }
 
@@ -31,7 +32,7 @@ func (f *fresh) add(arn string, events []record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.events == nil {
-		f.events = map[string][]record{}
+		f.events, f.tasks = map[string][]record{}, map[string]bool{}
 	}
 	if f.count+len(events) > maxFresh {
 		f.drop(arn) // a gap is worse than nothing
@@ -39,6 +40,22 @@ func (f *fresh) add(arn string, events []record) {
 	}
 	f.events[arn] = append(f.events[arn], events...)
 	f.count += len(events)
+}
+
+// await notes that a task is to take an execution's events, if there are any.
+func (f *fresh) await(arn string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.events[arn]) > 0 {
+		f.tasks[arn] = true
+	}
+}
+
+// awaited tells whether a task is to take an execution's events, and has not yet.
+func (f *fresh) awaited(arn string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tasks[arn]
 }
 
 // take forgets an execution's events and returns them if they are all those
@@ -60,4 +77,5 @@ func (f *fresh) take(arn string, from, to int64) []record {
 func (f *fresh) drop(arn string) {
 	f.count -= len(f.events[arn])
 	delete(f.events, arn)
+	delete(f.tasks, arn)
 }

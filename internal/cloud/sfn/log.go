@@ -57,18 +57,20 @@ func (l logging) logsAny(records []record) bool {
 }
 
 // sendLog has new events delivered: soon, or at once if the execution has ended.
-// One task gathers them all, as its ID is the execution's.
+// One task gathers them all, as its ID is the execution's: while it has not
+// taken what is remembered, it will take this as well.
 func (s *Service) sendLog(tx *store.Tx, x *execution, p progress, records []record) error {
 	// The end of an express execution comes by even if it is not logged: its
 	// traces are removed then.
 	over := x.Express && x.Logging.Level != "" && p.Status != running
-	if !over && !x.Logging.logsAny(records) {
+	if !over && !x.Logging.logsAny(records) || p.Status == running && s.fresh.awaited(x.ARN) {
 		return nil
 	}
 	t := event.Task{Kind: logKind, ID: x.ARN, Lane: x.ARN}
 	if p.Status == running {
 		t.Due = time.Now().Add(logEvery)
 	}
+	tx.OnCommit(func() { s.fresh.await(x.ARN) })
 	return s.Tasks.Send(tx, t)
 }
 
@@ -106,21 +108,24 @@ func (s *Service) deliverLog(ctx context.Context, t event.Task) event.Result {
 	case err != nil:
 		s.Log.Warn("execution log not delivered", "execution", t.ID, "group", x.Logging.Group, "error", err)
 	}
-	if len(records) == 0 {
-		return event.Done()
-	}
+	more := false
 	err = s.DB.Update(ctx, func(tx *store.Tx) error {
-		if _, ok, err := executions.Get(tx, t.ID); err != nil || !ok {
+		now, ok, err := progresses.Get(tx, t.ID)
+		if err != nil || !ok {
 			return err
 		}
-		if len(records) < logBatch {
+		// What came meanwhile may rely on this task: see sendLog.
+		if more = len(records) == logBatch || now.Last != p.Last; !more {
 			if err := s.forget(tx, &x, &p); err != nil || x.Express && p.Status != running {
 				return err
 			}
 		}
+		if len(records) == 0 {
+			return nil
+		}
 		return logged.Put(tx, t.ID, records[len(records)-1].ID)
 	})
-	if err != nil || len(records) == logBatch {
+	if err != nil || more {
 		return event.Retry(0)
 	}
 	return event.Done()

@@ -42,6 +42,8 @@ type rig struct {
 	calls  []string // "service.Op input"
 	logs   []string
 	noRole bool
+	// slowLog is how long CloudWatch Logs takes.
+	slowLog time.Duration
 	// invoke plays a function, api any other operation.
 	invoke func(ctx context.Context, payload string) (answer, functionError string, err error)
 	api    func(ctx context.Context, service, op, in string) (string, error)
@@ -69,6 +71,7 @@ func (r *rig) Call(ctx context.Context, as wire.As, in any) (any, error) {
 	case *cloudwatchlogs.PutResourcePolicyInput:
 		return &cloudwatchlogs.PutResourcePolicyOutput{}, nil
 	case *cloudwatchlogs.PutLogEventsInput:
+		time.Sleep(r.slowLog)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, e := range in.LogEvents {

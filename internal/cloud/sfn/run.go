@@ -233,13 +233,13 @@ func (r *run) loop(ctx context.Context, wake <-chan struct{}) (err error) {
 	defer cancel()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for first := true; ; first = false {
+	for first, own := true, false; ; first = false {
 		if !first {
-			if err := r.wait(ctx, wake, timer); err != nil {
+			if own, err = r.wait(ctx, wake, timer); err != nil {
 				return err
 			}
 		}
-		if err := r.inbox(); err != nil {
+		if err := r.inbox(own); err != nil {
 			return err
 		}
 		r.expire(time.Now())
@@ -271,18 +271,20 @@ func (r *run) collect() func() {
 	}
 }
 
-// wait returns when something has happened, having taken in all results there are.
-func (r *run) wait(ctx context.Context, wake <-chan struct{}, timer *time.Timer) error {
+// wait returns when something has happened, having taken in all results there
+// are; own tells that it was no more than that.
+func (r *run) wait(ctx context.Context, wake <-chan struct{}, timer *time.Timer) (own bool, err error) {
 	timer.Stop()
 	if next := r.nextTimer(); !next.IsZero() {
 		timer.Reset(time.Until(next))
 	}
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	case <-wake:
 	case <-timer.C:
 	case res := <-r.results:
+		own = true
 		r.take(res)
 		for more := true; more; {
 			select {
@@ -293,7 +295,7 @@ func (r *run) wait(ctx context.Context, wake <-chan struct{}, timer *time.Timer)
 			}
 		}
 	}
-	return ctx.Err()
+	return own, ctx.Err()
 }
 
 // nextTimer is when the next thing is due by itself; zero means never.
@@ -340,9 +342,11 @@ func (r *run) expire(now time.Time) {
 	}
 }
 
-// inbox takes in what came by SendTask* and by workers of activities.
-func (r *run) inbox() error {
-	if !r.durable {
+// inbox takes in what came by SendTask* and by workers of activities. After no
+// more than results of its own a run need not look where it expects nothing:
+// whether somebody has ended the execution is seen by save.
+func (r *run) inbox(own bool) error {
+	if !r.durable || own && !r.expects() {
 		return nil
 	}
 	var came []*thread
@@ -376,6 +380,16 @@ func (r *run) inbox() error {
 		}
 	}
 	return err
+}
+
+// expects tells whether somebody has a token to answer with.
+func (r *run) expects() bool {
+	for _, t := range r.threads {
+		if t.Token != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // mark has a thread written with the next commit.
