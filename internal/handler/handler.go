@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
+	"runtime/debug"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -23,6 +25,7 @@ type Process struct {
 // Start reads the configuration of a function's process and those environment
 // variables without which the function cannot work.
 func Start(ctx context.Context, variables ...string) (Process, error) {
+	frugal()
 	env := make(map[string]string, len(variables))
 	for _, name := range variables {
 		value, ok := os.LookupEnv(name)
@@ -37,6 +40,16 @@ func Start(ctx context.Context, variables ...string) (Process, error) {
 	}
 	// Lambda reads standard output, a line an event.
 	return Process{Config: cfg, Log: slog.New(slog.NewJSONHandler(os.Stdout, nil)), Env: env}, nil
+}
+
+// frugal fits the Go runtime to a function of 128 or 256 MB, which has a tenth
+// of a processor, does one thing at a time, and keeps a few megabytes: a second
+// processor would only wake up to find nothing to do, and the default collector
+// would run after every few invocations.
+func frugal() {
+	runtime.GOMAXPROCS(1)
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(96 << 20) // from there on it runs as often as it must
 }
 
 // Fail reports why a function cannot start, and ends its process, which Lambda
