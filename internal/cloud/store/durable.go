@@ -49,6 +49,9 @@ type durable struct {
 	active *overlay   // committed since the last checkpoint began
 	limit  int        // size of active at which the next one begins
 	taken  chan error // the end of the checkpoint under way; nil if there is none
+	// unlisted: the tree's last commit left out its list of free pages. A
+	// checkpoint under way writes it.
+	unlisted bool
 	// What the tree is taking in, or had no room for when it last tried: the log
 	// up to stuckSeq; nil if nothing.
 	stuck    *overlay
@@ -385,6 +388,7 @@ func (d *durable) settle() {
 	d.retry = time.Time{}
 	for {
 		if d.taken == nil {
+			d.bolt.NoFreelistSync = false // nothing is written after this
 			d.turn()
 		}
 		if d.taken == nil {
@@ -412,7 +416,7 @@ func (d *durable) Close() error {
 	}
 	close(d.wake)
 	<-d.done
-	return errors.Join(d.wal.close(), d.bolt.Close())
+	return errors.Join(d.wal.close(), d.closeTree())
 }
 
 func closedError(err error) error {

@@ -38,7 +38,8 @@ func lockTree(file string) (*bbolt.DB, error) {
 	var opened os.FileInfo
 	b, err := bbolt.Open(file, 0o600, &bbolt.Options{
 		Timeout: time.Second, FreelistType: bbolt.FreelistMapType,
-		// The list of free pages is rebuilt at start: one write less a checkpoint.
+		// The list of free pages is written when the store is closed, and rebuilt
+		// from all others after a crash: one write less a checkpoint.
 		NoFreelistSync: true,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			f, err := os.OpenFile(name, flag, mode)
@@ -125,6 +126,7 @@ func treeSize(f io.ReaderAt, at int64) (size int64, ok bool) {
 // checkpoint takes what the log holds up to a record into the tree, in one
 // transaction: done twice, it changes nothing.
 func (d *durable) checkpoint(o *overlay, seq uint64) error {
+	d.unlisted = d.bolt.NoFreelistSync
 	return NoRoom(d.bolt.Update(func(tx *bbolt.Tx) (err error) {
 		var table string
 		var b *bbolt.Bucket
@@ -154,6 +156,18 @@ func (d *durable) checkpoint(o *overlay, seq uint64) error {
 		}
 		return b.Put(appliedKey, binary.BigEndian.AppendUint64(nil, seq))
 	}))
+}
+
+// closeTree leaves a tree that need not be read to be opened. Where there is no
+// room for its list of free pages, it is as good as after a crash.
+func (d *durable) closeTree() error {
+	if d.unlisted && d.failure() == nil && d.stuck == nil {
+		d.bolt.NoFreelistSync = false
+		if err := NoRoom(d.bolt.Update(func(*bbolt.Tx) error { return nil })); err != nil && !isFull(err) {
+			return errors.Join(err, d.bolt.Close())
+		}
+	}
+	return d.bolt.Close()
 }
 
 // A treeReader reads what is in the tree.

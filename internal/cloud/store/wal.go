@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
@@ -112,26 +114,34 @@ func openWAL(path string, seal cipher.AEAD, applied uint64) (*wal, []record, err
 
 func before(a, b []record) bool { return len(a) > 0 && len(b) > 0 && a[0].seq < b[0].seq }
 
-// readWAL reads the records of one file up to the first that is not whole. If
-// the one after that is, a flush was acknowledged that did not happen, or the
-// file was changed since. Not so where the tree has taken it in: a record that
-// is being written over it may have arrived in part, and its header not.
+// readWAL reads the records of one file up to the first that is not whole; of
+// those that the tree has taken in, no more than that they are there. If the
+// one after that is whole, a flush was acknowledged that did not happen, or the
+// file was changed since.
 func readWAL(f io.Reader, seal cipher.AEAD, applied uint64) (all []record, err error) {
-	b, err := io.ReadAll(f)
-	if err != nil {
-		return nil, err
-	}
+	in := bufio.NewReaderSize(f, 1<<16)
 	for last := uint64(0); ; {
-		size, seq, ok := readFrame(b)
-		if !ok || last != 0 && seq != last+1 {
-			return all, nil
+		size, seq, ok, err := readFrame(in)
+		if err != nil || !ok || last != 0 && seq != last+1 {
+			return all, err
 		}
-		end := min(frameSize+size, len(b))
-		writes, err := openRecord(seal, seq, b[frameSize:end])
-		b = b[end:]
+		if seq <= applied {
+			// What is written over it may have arrived in part, and its header
+			// not: then no record follows.
+			if _, err := io.CopyN(io.Discard, in, size); err != nil {
+				return all, notEOF(err)
+			}
+			all, last = append(all, record{seq: seq}), seq
+			continue
+		}
+		var sealed bytes.Buffer
+		if _, err := io.CopyN(&sealed, in, size); err != nil {
+			return all, notEOF(err)
+		}
+		writes, err := openRecord(seal, seq, sealed.Bytes())
 		if err != nil {
-			if _, next, ok := readFrame(b); ok && next == seq+1 && seq > applied {
-				return nil, fmt.Errorf("%w: record %d cannot be opened", ErrDamaged, seq)
+			if _, next, ok, err := readFrame(in); err != nil || ok && next == seq+1 {
+				return nil, errors.Join(fmt.Errorf("%w: record %d cannot be opened", ErrDamaged, seq), err)
 			}
 			return all, nil
 		}
@@ -139,12 +149,25 @@ func readWAL(f io.Reader, seal cipher.AEAD, applied uint64) (all []record, err e
 	}
 }
 
-func readFrame(b []byte) (size int, seq uint64, ok bool) {
-	if len(b) < frameSize {
-		return 0, 0, false
+// notEOF is the error of a read, unless it is that the file has ended.
+func notEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
-	size, seq = int(binary.BigEndian.Uint32(b)), binary.BigEndian.Uint64(b[4:])
-	return size, seq, crc32.Checksum(b[:12], castagnoli) == binary.BigEndian.Uint32(b[12:]) && seq != 0
+	return err
+}
+
+// readFrame reads the header of a record, if there is a whole one.
+func readFrame(in io.Reader) (size int64, seq uint64, ok bool, err error) {
+	var b [frameSize]byte
+	if _, err := io.ReadFull(in, b[:]); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = nil
+		}
+		return 0, 0, false, notEOF(err)
+	}
+	size, seq = int64(binary.BigEndian.Uint32(b[:])), binary.BigEndian.Uint64(b[4:])
+	return size, seq, crc32.Checksum(b[:12], castagnoli) == binary.BigEndian.Uint32(b[12:]) && seq != 0, nil
 }
 
 func openRecord(seal cipher.AEAD, seq uint64, b []byte) ([]byte, error) {
