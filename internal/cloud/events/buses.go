@@ -42,7 +42,7 @@ func (s *Service) registerBuses(api *wire.API) {
 	wire.Handle(api, s.ListTagsForResource, wire.Members("ResourceARN! 1..1600"), wire.On(func(_ *wire.Call, in *sdk.ListTagsForResourceInput) []string { return arn(in.ResourceARN) }))
 }
 
-var busName = regexp.MustCompile(`^[/.A-Za-z0-9_-]{1,256}$`)
+var busName = regexp.MustCompile(`^[/.A-Za-z0-9_-]+$`)
 
 // loadBus reads a bus; the default bus is always there.
 func loadBus(tx *store.Tx, region, name string) (bus, error) {
@@ -56,7 +56,7 @@ func loadBus(tx *store.Tx, region, name string) (bus, error) {
 // CreateEventBus makes a custom bus.
 func (s *Service) CreateEventBus(ctx context.Context, in *sdk.CreateEventBusInput) (*sdk.CreateEventBusOutput, error) {
 	c := wire.CallOf(ctx)
-	if !busName.MatchString(*in.Name) || strings.Contains(*in.Name, "/") {
+	if len(*in.Name) > 256 || !busName.MatchString(*in.Name) || strings.Contains(*in.Name, "/") {
 		return nil, invalid("Event bus name must not contain '/'.")
 	}
 	if in.EventSourceName != nil {

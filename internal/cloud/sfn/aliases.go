@@ -74,7 +74,7 @@ func (s *Service) registerAliases(api *wire.API) {
 		wire.Members("StateMachineAliasArn! 1..256"))
 }
 
-var aliasForm = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,80}$`)
+var aliasForm = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
 
 // routing checks where an alias is to lead: to versions of one machine, which
 // is the result.
@@ -107,7 +107,7 @@ func (s *Service) routing(tx *store.Tx, in []types.RoutingConfigurationListItem)
 
 // CreateStateMachineAlias makes an alias. The same request again is no error.
 func (s *Service) CreateStateMachineAlias(ctx context.Context, in *sdk.CreateStateMachineAliasInput) (*sdk.CreateStateMachineAliasOutput, error) {
-	if !aliasForm.MatchString(*in.Name) || strings.IndexFunc(*in.Name, notDigit) < 0 {
+	if len(*in.Name) > 80 || !aliasForm.MatchString(*in.Name) || strings.IndexFunc(*in.Name, notDigit) < 0 {
 		return nil, &types.InvalidName{Message: new("Invalid Name: '" + *in.Name + "'")}
 	}
 	out := &sdk.CreateStateMachineAliasOutput{}

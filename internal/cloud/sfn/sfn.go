@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 	"github.com/google/uuid"
@@ -107,10 +108,10 @@ type arn struct {
 	rest         string // version, alias or execution
 }
 
-var nameForm = regexp.MustCompile(`^[^\x00-\x1f\x7f-\x{9f} <>{}\[\]?*"#%\\^|~` + "`" + `$&,;:/]{1,80}$`)
+var nameForm = regexp.MustCompile(`^[^\x00-\x1f\x7f-\x{9f} <>{}\[\]?*"#%\\^|~` + "`" + `$&,;:/]+$`)
 
 func validName(name *string) error {
-	if name == nil || !nameForm.MatchString(*name) {
+	if name == nil || utf8.RuneCountInString(*name) > 80 || !nameForm.MatchString(*name) {
 		shown := ""
 		if name != nil {
 			shown = *name

@@ -122,11 +122,11 @@ func (m *message) structured(kind string) error {
 	return nil
 }
 
-var attributeName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,256}$`)
+var attributeName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 func checkAttributes(attrs map[string]types.MessageAttributeValue) (size int, err error) {
 	for name, a := range attrs {
-		if !attributeName.MatchString(name) {
+		if len(name) > 256 || !attributeName.MatchString(name) {
 			return 0, &types.InvalidParameterValueException{Message: new("The message attribute name '" + name + "' is invalid.")}
 		}
 		if a.DataType == nil || *a.DataType == "" {

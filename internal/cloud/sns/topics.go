@@ -41,7 +41,7 @@ func (s *Service) registerTopics(api *wire.API) {
 }
 
 var (
-	topicName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
+	topicName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 	// feedback are the attributes of delivery status logging: kept and shown,
 	// but no status is logged.
 	feedback = regexp.MustCompile(`^(HTTP|Lambda|SQS|Firehose|Application)(Success|Failure)Feedback(RoleArn|SampleRate)$`)

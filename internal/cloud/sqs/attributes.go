@@ -202,7 +202,7 @@ func (q queue) allows(source string) bool {
 	return p.Permission == "allowAll" || p.Permission == "byQueue" && slices.Contains(p.Sources, source)
 }
 
-var nameText = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
+var nameText = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 func checkName(name string, fifo bool) error {
 	base, suffix := strings.CutSuffix(name, ".fifo")

@@ -120,7 +120,7 @@ func md5OfAttributes(attrs map[string]types.MessageAttributeValue) *string {
 	return new(md5Hex(string(b)))
 }
 
-var attributeName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,255}$`)
+var attributeName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
 // check judges a message's body and attributes and returns their size in bytes.
 func check(body *string, attrs map[string]types.MessageAttributeValue) (size int, err error) {
@@ -137,7 +137,7 @@ func check(body *string, attrs map[string]types.MessageAttributeValue) (size int
 		return 0, invalidParameter(fmt.Sprintf("Number of message attributes [%d] exceeds the allowed maximum [10].", len(attrs)))
 	}
 	for name, a := range attrs {
-		if !attributeName.MatchString(name) || strings.HasPrefix(strings.ToLower(name), "aws.") || strings.HasPrefix(strings.ToLower(name), "amazon.") {
+		if len(name) > 256 || !attributeName.MatchString(name) || strings.HasPrefix(strings.ToLower(name), "aws.") || strings.HasPrefix(strings.ToLower(name), "amazon.") {
 			return 0, invalidParameter("The message attribute name '" + name + "' is invalid.")
 		}
 		if a.DataType == nil || *a.DataType == "" {

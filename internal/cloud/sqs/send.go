@@ -81,12 +81,12 @@ func (l letter) prepare(q queue, sender string, now time.Time) (m message, c con
 	return m, c, out, l.order(q, &m)
 }
 
-var fifoID = regexp.MustCompile("^[A-Za-z0-9!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~]{1,128}$")
+var fifoID = regexp.MustCompile("^[A-Za-z0-9!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~]+$")
 
 // order sets group and deduplication id of a message of a FIFO queue.
 func (l letter) order(q queue, m *message) error {
 	for name, v := range map[string]*string{"MessageGroupId": l.group, "MessageDeduplicationId": l.dedup} {
-		if v != nil && !fifoID.MatchString(*v) {
+		if v != nil && (len(*v) > 128 || !fifoID.MatchString(*v)) {
 			return invalidParameter("Value " + *v + " for parameter " + name + " is invalid. Reason: " + name + " can only include alphanumeric and punctuation characters. 1 to 128 in length.")
 		}
 	}
@@ -202,7 +202,7 @@ func (s *Service) SendMessage(ctx context.Context, in *sdk.SendMessageInput) (*s
 	return &sdk.SendMessageOutput{MessageId: &out.id, MD5OfMessageBody: &out.md5, MD5OfMessageAttributes: out.attrsMD5, MD5OfMessageSystemAttributes: out.systemMD5, SequenceNumber: out.sequence}, nil
 }
 
-var entryID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
+var entryID = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // checkBatch judges a batch as a whole.
 func checkBatch(ids []*string) error {
@@ -215,7 +215,7 @@ func checkBatch(ids []*string) error {
 	seen := map[string]bool{}
 	for _, id := range ids {
 		switch {
-		case id == nil || !entryID.MatchString(*id):
+		case id == nil || len(*id) > 80 || !entryID.MatchString(*id):
 			return &types.InvalidBatchEntryId{Message: new("A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.")}
 		case seen[*id]:
 			return &types.BatchEntryIdsNotDistinct{Message: new("Id " + *id + " repeated.")}

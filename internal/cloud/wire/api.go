@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 
 	"miniforge/internal/cloud/authz"
 )
@@ -106,8 +107,9 @@ type operation struct {
 	in, out reflect.Type // of the structs, not pointers
 	call    func(context.Context, any) (any, error)
 	access  func(*Call, any) []authz.Access
-	rules   []rule
-	rest    *binding // REST protocols
+	texts   []string      // of its rules
+	rules   func() []rule // read when the operation is first called
+	rest    *binding      // REST protocols
 	// tags are those that an input brings; nil if its type has none
 	tags func(in reflect.Value) (tags map[string]string, keys []string)
 }
@@ -148,12 +150,11 @@ func Needs[In any](access func(c *Call, in *In) []authz.Access) Option {
 //	"SSESpecification.SSEType AES256|KMS"
 //
 // Go field names are used; messages show wire names. A rule about a member
-// inside an absent parent does not apply.
+// inside an absent parent does not apply. A wrong rule panics at the first
+// call: the cloud's tests call every operation.
 func Members(rules ...string) Option {
 	return func(o *operation) {
-		for _, r := range rules {
-			o.rules = append(o.rules, parseRule(o, r))
-		}
+		o.texts = append(o.texts, rules...)
 	}
 }
 
@@ -199,5 +200,13 @@ func register[In, Out any](api *API, b *binding, fn func(context.Context, *In) (
 	for _, opt := range opts {
 		opt(o)
 	}
+	// Few of all operations are called in a cloud's life, and their patterns
+	// are most of what it takes to start one.
+	o.rules = sync.OnceValue(func() (rules []rule) {
+		for _, text := range o.texts {
+			rules = append(rules, parseRule(o, text))
+		}
+		return rules
+	})
 	api.mux.add(o)
 }

@@ -81,8 +81,9 @@ func isEnum(s string) bool { return enumText.MatchString(s) }
 // validate checks an input against the operation's rules.
 func (o *operation) validate(in any) error {
 	var problems []Problem
-	for i := range o.rules {
-		r := &o.rules[i]
+	rules := o.rules()
+	for i := range rules {
+		r := &rules[i]
 		r.check(reflect.ValueOf(in).Elem(), r.path, "", &problems)
 	}
 	if len(problems) == 0 {
