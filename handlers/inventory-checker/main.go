@@ -7,7 +7,6 @@ package main
 import (
 	"context"
 
-	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"miniforge/internal/handler"
@@ -19,5 +18,5 @@ func main() {
 		handler.Fail(err)
 	}
 	h := &checker{db: dynamodb.NewFromConfig(p.Config), table: p.Env["INVENTORY_TABLE"], log: p.Log}
-	lambda.Start(h.handle)
+	handler.Serve(p, h.handle)
 }

@@ -8,7 +8,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"miniforge/internal/handler"
@@ -23,5 +22,5 @@ func main() {
 		db: dynamodb.NewFromConfig(p.Config), table: p.Env["ORDERS_TABLE"],
 		log: p.Log, now: time.Now, hang: maxTimeout,
 	}
-	lambda.Start(h.handle)
+	handler.Serve(p, h.handle)
 }

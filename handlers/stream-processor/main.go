@@ -8,7 +8,6 @@ package main
 import (
 	"context"
 
-	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 
 	"miniforge/internal/handler"
@@ -20,5 +19,5 @@ func main() {
 		handler.Fail(err)
 	}
 	h := &processor{bus: eventbridge.NewFromConfig(p.Config), busName: p.Env["EVENT_BUS_NAME"], log: p.Log}
-	lambda.Start(h.handle)
+	handler.Serve(p, h.handle)
 }

@@ -76,7 +76,7 @@ func TestNothingIsProvenWithoutEnforcement(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	depends := regexp.MustCompile(`^(enforcement|roles|deputies)\.`)
+	depends := regexp.MustCompile(`^(enforcement|roles|functions|deputies)\.`)
 	atRest := false
 	for _, r := range check.Run(t.Context(), suites, check.Options{Workers: 4}) {
 		switch {
