@@ -87,8 +87,7 @@ func (e *Engine) one(ctx context.Context, r Request, common Common, a *Access) (
 	s := &situation{ctx: ctx, engine: e, principal: r.Principal, common: common, access: a, owner: owner(a.Resource, e.Account)}
 	r.Context = s
 	r.Foreign = r.Principal.Account != s.owner && r.Principal.Type != Service
-	r.Guarded = strings.HasPrefix(a.Action, "kms:") && strings.Contains(a.Resource, ":key/") ||
-		strings.HasPrefix(a.Action, "sts:") && strings.Contains(a.Resource, ":role/")
+	r.Guarded = Guarded(a.Action, a.Resource)
 	// A role's trust policy is about assuming it, not about managing it.
 	if e.Resource != nil && a.Resource != "*" && a.Resource != "" && !strings.HasPrefix(a.Action, "iam:") {
 		doc, err := e.Resource(ctx, a.Resource)
@@ -113,6 +112,13 @@ func (e *Engine) one(ctx context.Context, r Request, common Common, a *Access) (
 		}
 	}
 	return d, s.err
+}
+
+// Guarded tells whether identity policies alone cannot allow an action on a
+// resource (see [Request]).
+func Guarded(action, resource string) bool {
+	return strings.HasPrefix(action, "kms:") && strings.Contains(resource, ":key/") ||
+		strings.HasPrefix(action, "sts:") && strings.Contains(resource, ":role/")
 }
 
 // owner is the account that a resource belongs to.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -28,7 +29,8 @@ func (s *Service) registerSimulator(api *wire.API) {
 type simulation struct {
 	documents  []document
 	boundaries []document
-	resource   *document
+	resource   *document // policy of every resource
+	owner      string    // account of the resources; "": the caller's
 	caller     authz.Principal
 	context    authz.Keys
 	actions    []string
@@ -86,16 +88,25 @@ func (s *Service) SimulatePrincipalPolicy(_ context.Context, in *sdk.SimulatePri
 	if len(boundaries) == 0 && i.boundary != "" && !without.excludes(holding{kind: string(types.PolicyIdentifierPolicyTypePermissionBoundary), arn: i.Boundary}) {
 		boundaries = []string{i.boundary}
 	}
-	sim, err := s.simulation(in.PolicyInputList, boundaries, in.ResourcePolicy, in.ContextEntries, in.ActionNames, in.ResourceArns)
+	sim, err := s.simulation(&sdk.SimulateCustomPolicyInput{
+		PolicyInputList: in.PolicyInputList, PermissionsBoundaryPolicyInputList: boundaries, ResourcePolicy: in.ResourcePolicy, ResourceOwner: in.ResourceOwner,
+		ContextEntries: in.ContextEntries, ActionNames: in.ActionNames, ResourceArns: in.ResourceArns,
+	})
 	if err != nil {
 		return nil, err
 	}
 	sim.documents = append(own, sim.documents...)
-	caller := source
-	if in.CallerArn != nil {
-		caller = *in.CallerArn
+	switch {
+	case in.CallerArn != nil:
+		sim.caller, err = user(*in.CallerArn)
+	case strings.Contains(source, ":user/"):
+		sim.caller, err = user(source)
+	case in.ResourcePolicy != nil:
+		err = badInput("CallerArn is required when ResourcePolicy is specified and PolicySourceArn is not the ARN of a user.")
+	default: // any session of the role
+		sim.caller = authz.Principal{Type: authz.AssumedRole, RoleARN: source, Account: s.Account}
 	}
-	if sim.caller, err = s.simulated(caller); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	p, err := sim.page(in.Marker, in.MaxItems)
@@ -104,13 +115,13 @@ func (s *Service) SimulatePrincipalPolicy(_ context.Context, in *sdk.SimulatePri
 
 // SimulateCustomPolicy judges actions by the policies in the request.
 func (s *Service) SimulateCustomPolicy(_ context.Context, in *sdk.SimulateCustomPolicyInput) (*sdk.SimulateCustomPolicyOutput, error) {
-	sim, err := s.simulation(in.PolicyInputList, in.PermissionsBoundaryPolicyInputList, in.ResourcePolicy, in.ContextEntries, in.ActionNames, in.ResourceArns)
+	sim, err := s.simulation(in)
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case in.CallerArn != nil:
-		sim.caller, err = s.simulated(*in.CallerArn)
+		sim.caller, err = user(*in.CallerArn)
 	case in.ResourcePolicy != nil:
 		err = badInput("CallerArn is required when ResourcePolicy is specified.")
 	default:
@@ -123,60 +134,61 @@ func (s *Service) SimulateCustomPolicy(_ context.Context, in *sdk.SimulateCustom
 	return &sdk.SimulateCustomPolicyOutput{EvaluationResults: p.items, IsTruncated: p.truncated, Marker: p.marker}, err
 }
 
-func (s *Service) simulation(policies, boundaries []string, resource *string, entries []types.ContextEntry, actions, resources []string) (sim simulation, err error) {
-	if sim.documents, err = documents("PolicyInputList", policies, authz.IdentityPolicy); err != nil {
+// simulation reads what both operations have in common.
+func (s *Service) simulation(in *sdk.SimulateCustomPolicyInput) (sim simulation, err error) {
+	if sim.documents, err = documents("PolicyInputList", in.PolicyInputList, authz.IdentityPolicy); err != nil {
 		return sim, err
 	}
-	if sim.boundaries, err = documents("PermissionsBoundaryPolicyInputList", boundaries, authz.IdentityPolicy); err != nil {
+	if len(in.PermissionsBoundaryPolicyInputList) > 1 {
+		return sim, badInput("Only one permissions boundary policy can be specified.")
+	}
+	if sim.boundaries, err = documents("PermissionsBoundaryPolicyInputList", in.PermissionsBoundaryPolicyInputList, authz.IdentityPolicy); err != nil {
 		return sim, err
 	}
-	if resource != nil {
-		d, err := documents("ResourcePolicy", []string{*resource}, authz.ResourcePolicy)
+	if in.ResourcePolicy != nil {
+		d, err := documents("ResourcePolicy", []string{*in.ResourcePolicy}, authz.ResourcePolicy)
 		if err != nil {
 			return sim, err
 		}
 		d[0].name = "ResourcePolicy"
 		sim.resource = &d[0]
 	}
+	if in.ResourceOwner != nil {
+		owner := accountARN.FindStringSubmatch(*in.ResourceOwner)
+		if owner == nil {
+			return sim, badInput("Invalid ResourceOwner: " + *in.ResourceOwner)
+		}
+		sim.owner = owner[1]
+	}
 	sim.context = authz.Keys{}
-	for _, e := range entries {
+	for _, e := range in.ContextEntries {
 		sim.context[strings.ToLower(deref(e.ContextKeyName))] = e.ContextKeyValues
 	}
-	for _, a := range actions {
-		if a != "*" && !strings.Contains(a, ":") {
+	for _, a := range in.ActionNames {
+		if !strings.Contains(a, ":") || strings.ContainsAny(a, "*?") {
 			return sim, badInput("Invalid Input Action: " + a)
 		}
 	}
-	sim.actions, sim.resources = actions, resources
-	if len(resources) == 0 {
+	sim.actions, sim.resources = in.ActionNames, in.ResourceArns
+	if len(sim.resources) == 0 {
 		sim.resources = []string{"*"}
 	}
 	return sim, nil
 }
 
-// simulated is the principal that an ARN stands for.
-func (s *Service) simulated(arn string) (authz.Principal, error) {
-	p := authz.Principal{ARN: arn, Account: s.Account}
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) != 6 {
-		return p, badInput("Invalid CallerArn: " + arn)
+var (
+	accountARN = regexp.MustCompile(`^arn:aws:iam::(\d{12}):root$`)
+	userARN    = regexp.MustCompile(`^arn:aws:iam::(\d{12}):user/[\w+=,.@/-]+$`)
+)
+
+// user is the user that an ARN names, the only kind of caller that can be
+// specified.
+func user(arn string) (authz.Principal, error) {
+	m := userARN.FindStringSubmatch(arn)
+	if m == nil {
+		return authz.Principal{}, badInput("Invalid CallerArn: " + arn)
 	}
-	p.Account = parts[4]
-	kind, rest, _ := strings.Cut(parts[5], "/")
-	switch kind {
-	case "user":
-		p.Type = authz.User
-	case "role":
-		p.Type, p.RoleARN = authz.AssumedRole, arn
-	case "assumed-role":
-		role, _, _ := strings.Cut(rest, "/")
-		p.Type, p.RoleARN = authz.AssumedRole, "arn:aws:iam::"+parts[4]+":role/"+role
-	case "root":
-		p.Type = authz.Root
-	default:
-		return p, badInput("Invalid CallerArn: " + arn)
-	}
-	return p, nil
+	return authz.Principal{Type: authz.User, ARN: arn, Account: m[1]}, nil
 }
 
 // page judges each action on each resource and cuts out the page after marker.
@@ -219,6 +231,8 @@ func (sim *simulation) result(action, resource string) types.EvaluationResult {
 	}
 	if sim.resource != nil {
 		r.Policy = sim.resource.policy
+		r.Guarded = authz.Guarded(action, resource)
+		r.Foreign = sim.owner != "" && sim.owner != sim.caller.Account
 	}
 	out := types.EvaluationResult{EvalActionName: &action, EvalResourceName: &resource, EvalDecision: types.PolicyEvaluationDecisionTypeImplicitDeny}
 	if len(sim.boundaries) > 0 {
