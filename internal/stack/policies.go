@@ -2,16 +2,18 @@ package stack
 
 import "miniforge/internal/resource"
 
+// onBehalfOf holds of calls that a service makes for one of our resources.
+func (n Names) onBehalfOf(arns ...string) resource.Conditions {
+	return resource.Conditions{
+		"StringEquals": {"aws:SourceAccount": {n.Account}},
+		"ArnEquals":    {"aws:SourceArn": arns},
+	}
+}
+
 // keyPolicy lets the account's own IAM policies decide about principals of the
 // account, and names the services that use the key in their own name. Roles
 // are not named: a role of seconds ago is refused as an invalid principal.
 func (n Names) keyPolicy() resource.Policy {
-	ours := func(arns ...string) resource.Conditions {
-		return resource.Conditions{
-			"StringEquals": {"aws:SourceAccount": {n.Account}},
-			"ArnEquals":    {"aws:SourceArn": arns},
-		}
-	}
 	use := []string{"kms:GenerateDataKey*", "kms:Decrypt"}
 	var groups []string
 	for _, g := range n.LogGroups() {
@@ -21,9 +23,9 @@ func (n Names) keyPolicy() resource.Policy {
 		{Sid: "AccountDecidesByIAM", Effect: "Allow", Principal: map[string]string{"AWS": n.rootARN()},
 			Action: []string{"kms:*"}, Resource: []string{"*"}},
 		{Sid: "TopicDeliversToEncryptedQueues", Effect: "Allow", Principal: resource.Service("sns.amazonaws.com"),
-			Action: use, Resource: []string{"*"}, Condition: ours(n.TopicARN())},
+			Action: use, Resource: []string{"*"}, Condition: n.onBehalfOf(n.TopicARN())},
 		{Sid: "RuleWritesToEncryptedDeadLetters", Effect: "Allow", Principal: resource.Service("events.amazonaws.com"),
-			Action: use, Resource: []string{"*"}, Condition: ours(n.RuleARN())},
+			Action: use, Resource: []string{"*"}, Condition: n.onBehalfOf(n.RuleARN())},
 		{Sid: "LogGroupsAreEncrypted", Effect: "Allow", Principal: resource.Service("logs." + n.Region + ".amazonaws.com"),
 			Action:    []string{"kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"},
 			Resource:  []string{"*"},

@@ -131,7 +131,8 @@ func (s *Stack) declare() {
 	rule := &resource.Rule{
 		Events: s.Clients.Events, Owner: s.owner, Bus: bus, Name: n.Rule(), ARN: n.RuleARN(), Pattern: orderPattern,
 		TargetID: "workflow", Machine: machine, InputPath: "$.detail", DeadLetter: dlq, MaxRetries: 24, MaxAge: time.Hour,
-		Role: s.role(n.RuleRole(), "events.amazonaws.com", nil, starts(n.StateMachineARN())),
+		// Otherwise any rule of the account that may pass the role could start the workflow.
+		Role: s.role(n.RuleRole(), "events.amazonaws.com", n.onBehalfOf(n.RuleARN()), starts(n.StateMachineARN())),
 	}
 	// Tables and the roles of functions come first: they take AWS the longest.
 	s.roots = []graph.Resource{orders, inventory, intake, stream, checker, payment, machine, rule, s.mapping, s.api, permission, subscription, bucket}
