@@ -20,7 +20,7 @@ func (r *Run) functionRoles() []check.Check {
 	var checks []check.Check
 	for _, f := range r.stack.Functions() {
 		checks = append(checks, r.needs(canary.authorises, check.Check{
-			ID: "functions.role/" + f, Title: "Function " + f + " runs as its own role",
+			ID: "functions.role/" + f, Title: "Function " + f + " says that it runs as its own role",
 			Run: func(ctx context.Context, t *check.T) error { return r.functionRole(ctx, t, f) },
 		}))
 	}
