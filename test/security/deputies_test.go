@@ -25,6 +25,7 @@ import (
 // one after the other: the check of each says that it came through.
 func TestStrangersAreSeen(t *testing.T) {
 	w := newWorld(t)
+	t.Cleanup(recorded.pause())
 	w.asks(verify.Options{Patience: 5 * time.Second}) // what is not refused never is
 	t.Cleanup(w.closes)
 	for name, tt := range map[string]struct {
