@@ -77,6 +77,8 @@ func (a *app) destroy(ctx context.Context, t *target.Target, s *stack.Stack, r *
 		if err := a.destroyFound(ctx, t, g, r); err != nil {
 			return err
 		}
+		probes, probesErr := s.RemoveProbes(ctx)
+		r.Probes = append(r.Probes, probes...)
 		p := a.show()
 		p.Title("Looking for leftovers", 0)
 		p.Start("sweep")
@@ -86,6 +88,9 @@ func (a *app) destroy(ctx context.Context, t *target.Target, s *stack.Stack, r *
 		}
 		p.End("sweep", ui.Unchanged, fmt.Sprintf("%d left", len(left.Left)))
 		r.Left, r.Kept, r.Unproven = left.Left, left.Kept, left.Unproven
+		if probesErr != nil {
+			r.Unproven = append(r.Unproven, "what a verification may have left: "+probesErr.Error())
+		}
 		if !slices.ContainsFunc(left.Left, func(l stack.Leftover) bool { return l.Declared }) {
 			break
 		}
@@ -163,6 +168,7 @@ type downResult struct {
 	Left         []stack.Leftover `json:"left"`
 	Kept         []stack.Kept     `json:"kept"`
 	Unproven     []string         `json:"unproven"`
+	Probes       []string         `json:"probes,omitempty"` // left by a verification that was killed, and removed
 	CloudStopped bool             `json:"cloud_stopped"`
 	Took         time.Duration    `json:"took_ns"`
 }
@@ -191,6 +197,9 @@ func (r downResult) Text(p *ui.Page) {
 	p.Line(p.Bold("Stack "+r.Stack+":"), counts(changed, past), p.Dim("in "+ui.Duration(r.Took)))
 	if len(r.Left) == 0 && r.Took > 0 {
 		p.Line(p.Good("Nothing is left."))
+	}
+	for _, what := range r.Probes {
+		p.Line(p.Dim("removed what a verification had left: " + ui.Clean(what)))
 	}
 	for _, l := range r.Left {
 		p.Line(p.Bad("left"), ui.Clean(l.ID), p.Dim("found "+l.Found))

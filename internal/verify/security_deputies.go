@@ -33,7 +33,7 @@ func (r *Run) deputies() []check.Check {
 		return r.needs(canary.authorises, check.Check{ID: "deputies." + id, Title: title, Run: func(ctx context.Context, t *check.T) (err error) {
 			ctx, cancel := context.WithTimeoutCause(ctx, r.o.Patience, fmt.Errorf("not within %s", r.o.Patience))
 			defer cancel()
-			p := &prop{stack: r.stack, name: guestPrefix(r.stack.Names) + "-" + r.guests.run + "-" + id}
+			p := &prop{stack: r.stack, name: r.stack.Probe() + r.guests.run + "-" + id}
 			defer func() { err = errors.Join(err, p.close(ctx)) }()
 			return f(ctx, t, p)
 		}})
@@ -48,7 +48,7 @@ func (r *Run) deputies() []check.Check {
 // foreignTopic subscribes the stack's queue to a topic. What SNS is refused to
 // deliver it puts into the subscription's dead-letter queue.
 func (r *Run) foreignTopic(ctx context.Context, t *check.T, p *prop) error {
-	topic := strings.TrimSuffix(r.stack.TopicARN(), r.stack.Topic()) + p.name
+	topic := r.stack.TopicARNOf(p.name)
 	heard, refused, err := p.queues(ctx, "sns.amazonaws.com", topic)
 	if err != nil {
 		return err

@@ -45,9 +45,6 @@ func (g *guests) config() aws.Config {
 	}
 }
 
-// guestPrefix begins the names of all throwaway principals of a stack.
-func guestPrefix(n stack.Names) string { return n.Name + "-probe" }
-
 // stays is how long a throwaway role can be in use: its sessions end then.
 const stays = 15 * time.Minute
 
@@ -55,7 +52,7 @@ const stays = 15 * time.Minute
 // another at the same time, has made and will remove. One that was left for
 // longer is a stranger like any other.
 func (g *guests) isGuest(ctx context.Context, role string) (bool, error) {
-	if !strings.HasPrefix(role, guestPrefix(g.stack.Names)+"-") {
+	if !strings.HasPrefix(role, g.stack.Probe()) {
 		return false, nil
 	}
 	out, err := g.stack.Clients.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: &role})
@@ -82,7 +79,7 @@ func (g *guests) assume(ctx context.Context, purpose string, policies map[string
 	}
 	g.mu.Lock()
 	g.made++
-	name := fmt.Sprintf("%s-%s-%02d", guestPrefix(g.stack.Names), g.run, g.made)
+	name := fmt.Sprintf("%s%s-%02d", g.stack.Probe(), g.run, g.made)
 	g.roles[name] = nil // before it exists: nothing must escape the tidying
 	for p := range policies {
 		g.roles[name] = append(g.roles[name], p)
@@ -160,7 +157,7 @@ func (g *guests) hosted(ctx context.Context) (aws.Config, error) {
 		g.host = &cfg
 		return cfg, nil
 	}
-	users, name := g.stack.Clients.IAM, guestPrefix(g.stack.Names)+"-"+g.run
+	users, name := g.stack.Clients.IAM, g.stack.Probe()+g.run
 	g.user = name // before it exists, as with roles
 	if _, err := users.CreateUser(ctx, &iam.CreateUserInput{UserName: &name, Path: aws.String(g.stack.RolePath()), Tags: g.tags()}); err != nil && code(err) != "EntityAlreadyExists" {
 		return cfg, fmt.Errorf("make a throwaway user: %w", err)
