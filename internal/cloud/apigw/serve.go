@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"strings"
 	"time"
@@ -314,13 +315,15 @@ func (s *Service) respond(w http.ResponseWriter, req *request, payload []byte) {
 		return
 	}
 	body, ok := r.body()
-	if !ok || *r.StatusCode < 100 || *r.StatusCode > 999 {
+	if !ok || *r.StatusCode < 200 || *r.StatusCode > 999 { // 1xx would be no answer, but the promise of one
 		req.ierr = "The response from the Lambda function doesn't match the format that API Gateway expects"
 		s.reply(w, req, http.StatusInternalServerError, "Internal Server Error")
 		return
 	}
 	for k, v := range r.Headers {
-		w.Header().Set(k, text(v))
+		if !framing(k) {
+			w.Header().Set(k, text(v))
+		}
 	}
 	for _, c := range r.Cookies {
 		w.Header().Add("Set-Cookie", c)
@@ -329,6 +332,18 @@ func (s *Service) respond(w http.ResponseWriter, req *request, payload []byte) {
 		w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
 	}
 	s.write(w, req, *r.StatusCode, body)
+}
+
+// framing tells the headers that are about one connection, which is not the
+// function's: they would cut the answer short, or have the caller read a part
+// of it as another answer. What is no header name at all is among them.
+// https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
+func framing(name string) bool {
+	switch textproto.CanonicalMIMEHeaderKey(name) {
+	case "Connection", "Content-Length", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return strings.ContainsAny(name, ": \r\n") // net/http takes "Trailer:" as a prefix
 }
 
 func (r response) body() ([]byte, bool) {
