@@ -3,24 +3,36 @@
 package sandbox
 
 import (
+	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
 const base = "/2018-06-01/runtime"
 
-// handler is the Runtime API of one process.
+// handler is the Runtime API of one process, for who knows its token: other
+// users of the machine, and pages in a browser, reach the port as well, and
+// would take invocations from the function or answer in its place.
 func (p *process) handler() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("GET "+base+"/invocation/next", p.next)
 	m.HandleFunc("POST "+base+"/invocation/{id}/response", p.response)
 	m.HandleFunc("POST "+base+"/invocation/{id}/error", p.failed)
 	m.HandleFunc("POST "+base+"/init/error", p.initError)
-	return m
+	known := http.StripPrefix("/"+p.token, m)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		if subtle.ConstantTimeCompare([]byte(token), []byte(p.token)) != 1 {
+			refuse(w, http.StatusForbidden, "Forbidden", "This is another function's Runtime API: use AWS_LAMBDA_RUNTIME_API as it is, path and all")
+			return
+		}
+		known.ServeHTTP(w, r)
+	})
 }
 
 // next hands out the next invocation, whenever it comes.

@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -65,6 +66,7 @@ type process struct {
 	server *http.Server
 	out    *output
 	log    *slog.Logger
+	token  string // the first part of every path of the Runtime API
 
 	ready chan struct{} // closed at the first request for work
 	work  chan *job
@@ -92,13 +94,13 @@ func (l *Processes) Launch(ctx context.Context, s Spec) (Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for a function: %w", err)
 	}
-	p := &process{log: l.log, ready: make(chan struct{}), work: make(chan *job), ended: make(chan struct{})}
+	p := &process{log: l.log, token: rand.Text(), ready: make(chan struct{}), work: make(chan *job), ended: make(chan struct{})}
 	if p.out, err = newOutput(s.Line); err != nil {
 		return nil, errors.Join(fmt.Errorf("make pipe for a function: %w", err), listener.Close())
 	}
 	p.cmd = exec.Command(s.Command[0], s.Command[1:]...)
 	p.cmd.Dir, p.cmd.SysProcAttr = s.Dir, attributes()
-	p.cmd.Env = append(append([]string{}, s.Env...), "AWS_LAMBDA_RUNTIME_API="+listener.Addr().String())
+	p.cmd.Env = append(append([]string{}, s.Env...), "AWS_LAMBDA_RUNTIME_API="+listener.Addr().String()+"/"+p.token)
 	p.cmd.Stdout, p.cmd.Stderr = p.out.writer, p.out.writer
 	if err := l.spawn(p.cmd); err != nil {
 		p.out.close()

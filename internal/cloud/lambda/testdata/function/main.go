@@ -37,6 +37,20 @@ func handle(ctx context.Context, e event) (any, error) {
 	switch e.Do {
 	case "env":
 		return os.Environ(), nil
+	case "files":
+		return files()
+	case "wait": // until the file is there that the value names
+		var name string
+		if err := json.Unmarshal(e.Value, &name); err != nil {
+			return nil, err
+		}
+		for ctx.Err() == nil {
+			if _, err := os.Stat(name); err == nil {
+				return "done", nil
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return nil, ctx.Err()
 	case "context":
 		c, _ := lambdacontext.FromContext(ctx)
 		deadline, _ := ctx.Deadline()
@@ -72,4 +86,20 @@ func handle(ctx context.Context, e event) (any, error) {
 		return strings.Repeat("x", 7<<20), nil
 	}
 	return e.Value, nil
+}
+
+// files are those that the process has open.
+func files() ([]string, error) {
+	const dir = "/proc/self/fd"
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range all {
+		if name, err := os.Readlink(dir + "/" + e.Name()); err == nil { // or it was the folder's own
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }
