@@ -21,7 +21,7 @@ func piped(t *testing.T, h http.Handler) net.Conn {
 	s := c.server()
 	s.Handler = c.guard(h)
 	client, server := net.Pipe()
-	l := &oneConn{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
+	l := &pipeListener{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
 	l.conn <- server
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
@@ -35,12 +35,12 @@ func piped(t *testing.T, h http.Handler) net.Conn {
 	return client
 }
 
-type oneConn struct {
+type pipeListener struct {
 	conn   chan net.Conn
 	closed chan struct{}
 }
 
-func (l *oneConn) Accept() (net.Conn, error) {
+func (l *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conn:
 		return c, nil
@@ -49,12 +49,12 @@ func (l *oneConn) Accept() (net.Conn, error) {
 	}
 }
 
-func (l *oneConn) Close() error {
+func (l *pipeListener) Close() error {
 	close(l.closed)
 	return nil
 }
 
-func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
+func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestSlowBodiesAreCutOff(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -151,48 +151,46 @@ func TestForeignHostsAreRefused(t *testing.T) {
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := bound(inner, 1)
-	accepted := make(chan net.Conn)
-	ended := make(chan error, 1)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				ended <- err
-				return
+	synctest.Test(t, func(t *testing.T) {
+		inner := &pipeListener{conn: make(chan net.Conn, 2), closed: make(chan struct{})}
+		l := bound(inner, 1)
+		accepted := make(chan net.Conn, 3)
+		ended := make(chan error, 1)
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					ended <- err
+					return
+				}
+				accepted <- c
 			}
-			accepted <- c
+		}()
+		for range 2 {
+			client, server := net.Pipe()
+			defer client.Close()
+			inner.conn <- server
 		}
-	}()
-	dial := func() {
-		c, err := net.Dial("tcp", inner.Addr().String())
-		if err != nil {
+		synctest.Wait()
+		if len(accepted) != 1 || len(inner.conn) != 1 {
+			t.Fatalf("%d connections are served, %d wait", len(accepted), len(inner.conn))
+		}
+		first := <-accepted
+		_ = first.Close()
+		_ = first.Close() // gives back no second slot
+		synctest.Wait()
+		second := <-accepted // or all of the bubble would be blocked
+		if len(l.(*boundListener).slots) != 1 {
+			t.Errorf("%d slots are taken", len(l.(*boundListener).slots))
+		}
+		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = c.Close() })
-	}
-	dial()
-	first := <-accepted
-	dial() // it connects, and waits in the kernel's queue
-	select {
-	case <-accepted:
-		t.Fatal("two connections are served")
-	case <-time.After(50 * time.Millisecond):
-	}
-	_ = first.Close()
-	_ = first.Close() // gives back no second slot
-	second := <-accepted
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-ended; !errors.Is(err, net.ErrClosed) {
-		t.Error(err)
-	}
-	_ = second.Close()
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+		_ = second.Close()
+	})
 }
 
 func TestLargeHeadersAreRefused(t *testing.T) {
