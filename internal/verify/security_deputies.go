@@ -167,7 +167,7 @@ func (r *Run) foreignAPI(ctx context.Context, t *check.T, p *prop) error {
 		got, err := get(ctx, r.o.HTTP, aws.ToString(api.ApiEndpoint)+"/probe")
 		if err == nil && got != `404 {"message":"Not Found"}` {
 			const want = `500 {"message":"Internal Server Error"}`
-			t.Claim("the answer of a foreign API", want, got, got == want)
+			t.Claim("the answer of a foreign API, which is not the function's", want, got, got == want)
 			return nil
 		}
 		select {

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/smithy-go"
 
 	"miniforge/internal/access"
 	"miniforge/internal/check"
@@ -165,12 +167,8 @@ func glob(pattern, text string) bool {
 
 // simulated asks IAM itself to judge every cell by the policies in force.
 func (r *Run) simulated(ctx context.Context, t *check.T, row *row) error {
-	for _, half := range []struct {
-		title   string
-		cells   []cell
-		allowed bool
-	}{{"declared actions that are allowed", row.allowed, true}, {"forbidden actions that are denied", row.forbidden, false}} {
-		var wrong []string
+	for _, half := range []half{{row.allowed, true}, {row.forbidden, false}} {
+		v := verdicts{role: row.role, served: half.served}
 		for _, group := range grouped(half.cells) {
 			decisions, err := r.simulate(ctx, row.role, group)
 			if err != nil {
@@ -181,24 +179,60 @@ func (r *Run) simulated(ctx context.Context, t *check.T, row *row) error {
 				if !judged {
 					return fmt.Errorf("simulate role %s: no decision on %s", row.role, c)
 				}
-				if (got == iamtypes.PolicyEvaluationDecisionTypeAllowed) != half.allowed {
-					wrong = append(wrong, fmt.Sprintf("role %s: %s: %s", row.role, c, got))
-				}
+				v.add(c, string(got), got == iamtypes.PolicyEvaluationDecisionTypeAllowed)
 			}
 		}
-		claimCells(t, half.title, len(half.cells), wrong)
+		v.claim(t, "actions")
 	}
 	return nil
 }
 
-// claimCells names the cells that are wrong, or says how many are right.
-func claimCells(t *check.T, what string, n int, wrong []string) {
-	all := fmt.Sprintf("all %d", n)
-	got := all
-	if len(wrong) > 0 {
-		got = fmt.Sprintf("all but %d: %s", len(wrong), strings.Join(wrong, "; "))
+// A half of a row has the cells that are to be allowed, or those that are not.
+type half struct {
+	cells  []cell
+	served bool
+}
+
+// verdicts are what became of the cells of a half.
+type verdicts struct {
+	role   string
+	served bool // as they all should be, or not
+	n      int
+	wrong  []verdict
+}
+
+// A verdict is what became of some actions on one resource.
+type verdict struct {
+	resource, got string
+	actions       []string
+}
+
+func (v *verdicts) add(c cell, got string, served bool) {
+	v.n++
+	if served == v.served {
+		return
 	}
-	t.Claim(what, all, got, len(wrong) == 0)
+	for i, w := range v.wrong {
+		if w.resource == c.resource && w.got == got {
+			v.wrong[i].actions = append(w.actions, c.action)
+			return
+		}
+	}
+	v.wrong = append(v.wrong, verdict{c.resource, got, []string{c.action}})
+}
+
+// claim names what is wrong, resource by resource, and says how much is right.
+func (v *verdicts) claim(t *check.T, what string) {
+	kind, want := "forbidden", "denied"
+	if v.served {
+		kind, want = "declared", "allowed"
+	}
+	right := v.n
+	for _, w := range v.wrong {
+		right -= len(w.actions)
+		t.Claim(fmt.Sprintf("role %s: %s on %s", v.role, strings.Join(w.actions, ", "), w.resource), want, w.got, false)
+	}
+	t.Claim(kind+" "+what, fmt.Sprintf("all %d %s", v.n, want), fmt.Sprintf("%d %s", right, want), right == v.n)
 }
 
 // grouped puts together what one simulation can judge.
@@ -257,24 +291,19 @@ func (r *Run) tried(ctx context.Context, t *check.T, row *row) error {
 		return err
 	}
 	calls, patiently := r.trials(cfg), r.guests.patience()
-	for _, half := range []struct {
-		title   string
-		cells   []cell
-		allowed bool
-	}{{"declared calls that are served", row.allowed, true}, {"forbidden calls that are denied", row.forbidden, false}} {
-		var wrong []string
-		tried := 0
+	for _, half := range []half{{row.allowed, true}, {row.forbidden, false}} {
+		v := verdicts{role: row.role, served: half.served}
 		for _, c := range half.cells {
 			call := calls[c.action]
 			// S3 denies also what is not there; the key is for services alone.
-			if call == nil || half.allowed && (c.action == "s3:GetObject" || len(c.keys) > 0) {
+			if call == nil || half.served && (c.action == "s3:GetObject" || len(c.keys) > 0) {
 				continue
 			}
 			err := call(ctx, c.resource)
 			if err != nil && code(err) == "" {
 				return fmt.Errorf("%s as a copy of role %s: %w", c, row.role, err)
 			}
-			if half.allowed && denied(err) {
+			if half.served && denied(err) {
 				err = patiently(ctx, func(ctx context.Context) error {
 					if err := call(ctx, c.resource); denied(err) {
 						return err
@@ -282,21 +311,22 @@ func (r *Run) tried(ctx context.Context, t *check.T, row *row) error {
 					return nil
 				})
 			}
-			tried++
-			if denied(err) == half.allowed {
-				wrong = append(wrong, fmt.Sprintf("role %s: %s: %s", row.role, c, answered(err)))
-			}
+			v.add(c, answered(err), !denied(err))
 		}
-		if tried > 0 {
-			claimCells(t, half.title, tried, wrong)
+		if v.n > 0 {
+			v.claim(t, "calls")
 		}
 	}
 	return nil
 }
 
+// answered is what the endpoint said of a call, without what only the SDK says.
 func answered(err error) string {
 	if err == nil {
 		return "served"
 	}
-	return "answered " + err.Error()
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorCode() + ": " + api.ErrorMessage()
+	}
+	return err.Error()
 }

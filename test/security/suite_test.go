@@ -176,8 +176,8 @@ func TestRolesAreHeldToTheirRow(t *testing.T) {
 	role := w.stack.Function(stack.InventoryChecker)
 	t.Cleanup(w.closes)
 	for name, tt := range map[string]struct{ effect, action, resource, want string }{
-		"more": {"Allow", "iam:ListRoles", "*", "forbidden"},
-		"less": {"Deny", "dynamodb:BatchGetItem", w.stack.TableARN(w.stack.Inventory()), "declared"},
+		"more": {"Allow", "iam:ListRoles", "*", "want denied"},
+		"less": {"Deny", "dynamodb:BatchGetItem", w.stack.TableARN(w.stack.Inventory()), "want allowed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := resource.Policy{{Effect: tt.effect, Action: []string{tt.action}, Resource: []string{tt.resource}}}
