@@ -25,10 +25,10 @@ func TestOperationsNameTheirResources(t *testing.T) {
 	want := strings.Fields(`
 		codebuild.ListBuilds codebuild.ListCuratedEnvironmentImages codebuild.ListProjects codecommit.ListRepositories
 		codedeploy.ListApplications codedeploy.ListDeploymentConfigs
-		codepipeline.AcknowledgeJob codepipeline.GetJobDetails codepipeline.ListActionTypes codepipeline.PollForJobs codepipeline.PutJobFailureResult codepipeline.PutJobSuccessResult
-		dynamodb.DescribeEndpoints dynamodb.DescribeLimits dynamodb.ListTables events.ListEventBuses events.TestEventPattern
+		codepipeline.AcknowledgeJob codepipeline.GetJobDetails codepipeline.ListActionTypes codepipeline.PutJobFailureResult codepipeline.PutJobSuccessResult
+		dynamodb.DescribeEndpoints dynamodb.DescribeLimits dynamodb.ListTables events.ListEventBuses events.PutPermission events.RemovePermission events.TestEventPattern
 		iam.ListPolicies iam.SimulateCustomPolicy kms.GenerateRandom kms.ListAliases kms.ListKeys kms.ListRetirableGrants
-		lambda.CreateEventSourceMapping lambda.GetAccountSettings lambda.ListEventSourceMappings lambda.ListFunctions
+		lambda.GetAccountSettings lambda.ListEventSourceMappings lambda.ListFunctions
 		logs.DeleteResourcePolicy logs.DescribeResourcePolicies logs.PutResourcePolicy sns.ListSubscriptions sns.ListTopics sqs.ListQueues
 		states.ListActivities states.ListStateMachines states.SendTaskFailure states.SendTaskHeartbeat states.SendTaskSuccess states.ValidateStateMachineDefinition
 		sts.GetAccessKeyInfo`)

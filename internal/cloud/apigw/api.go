@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"maps"
+	"net/url"
 	"strings"
 	"time"
 
@@ -30,12 +31,12 @@ func (s *Service) registerAPIs(api *wire.API) {
 	wire.Bind(api, "DELETE /v2/apis/{ApiId}/cors", s.DeleteCorsConfiguration, wire.Status(204),
 		on("DELETE", func(in *sdk.DeleteCorsConfigurationInput) string { return "/apis/" + *in.ApiId + "/cors" }))
 	wire.Bind(api, "POST /v2/tags/{ResourceArn}", s.TagResource, wire.Status(201),
-		on("POST", func(in *sdk.TagResourceInput) string { return "/tags/" + *in.ResourceArn }))
+		on("POST", func(in *sdk.TagResourceInput) string { return "/tags/" + url.QueryEscape(*in.ResourceArn) }))
 	wire.Bind(api, "GET /v2/tags/{ResourceArn}", s.GetTags,
-		on("GET", func(in *sdk.GetTagsInput) string { return "/tags/" + *in.ResourceArn }))
+		on("GET", func(in *sdk.GetTagsInput) string { return "/tags/" + url.QueryEscape(*in.ResourceArn) }))
 	wire.Bind(api, "DELETE /v2/tags/{ResourceArn}", s.UntagResource, wire.Status(204), wire.QueryParam("TagKeys", "tagKeys"),
 		wire.Members("TagKeys!"),
-		on("DELETE", func(in *sdk.UntagResourceInput) string { return "/tags/" + *in.ResourceArn }))
+		on("DELETE", func(in *sdk.UntagResourceInput) string { return "/tags/" + url.QueryEscape(*in.ResourceArn) }))
 }
 
 // newID makes an id as API Gateway's look: n lower-case letters and digits.

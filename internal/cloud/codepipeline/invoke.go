@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"regexp"
 	"time"
 
@@ -116,7 +117,10 @@ func (s *Service) registerJobs(api *wire.API) {
 	wire.Handle(api, s.PutJobFailureResult, wire.Members(job, "FailureDetails!", "FailureDetails.Type! JobFailed|ConfigurationError|PermissionError|RevisionOutOfSync|RevisionUnavailable|SystemUnavailable",
 		"FailureDetails.Message! 1..5000", "FailureDetails.ExternalExecutionId 1..1500"))
 	wire.Handle(api, s.GetJobDetails, wire.Members(job))
-	wire.Handle(api, s.PollForJobs, wire.Members("ActionTypeId!", "ActionTypeId.Category! Source|Build|Deploy|Test|Invoke|Approval|Compute", "ActionTypeId.Owner! AWS|ThirdParty|Custom",
+	wire.Handle(api, s.PollForJobs, wire.On(func(c *wire.Call, in *sdk.PollForJobsInput) []string {
+		t := in.ActionTypeId
+		return []string{c.ARN("codepipeline", fmt.Sprintf("actiontype:%s/%s/%s/%s", t.Owner, t.Category, *t.Provider, *t.Version))}
+	}), wire.Members("ActionTypeId!", "ActionTypeId.Category! Source|Build|Deploy|Test|Invoke|Approval|Compute", "ActionTypeId.Owner! AWS|ThirdParty|Custom",
 		`ActionTypeId.Provider! 1..35 [0-9A-Za-z_-]+`, `ActionTypeId.Version! 1..9 [0-9A-Za-z_-]+`, "MaxBatchSize 1..", "QueryParam 0..1"))
 	wire.Handle(api, s.AcknowledgeJob, wire.Members(job, "Nonce! 1..50"))
 	wire.Handle(api, s.PutApprovalResult, wire.Members("PipelineName!"+nameRule, "StageName!"+nameRule, "ActionName!"+nameRule, "Result!", "Result.Summary! 0..512", "Result.Status! Approved|Rejected", "Token!"+idRule),

@@ -34,8 +34,8 @@ func (s *Service) registerBuses(api *wire.API) {
 	wire.Handle(api, s.UpdateEventBus, onBus(func(in *sdk.UpdateEventBusInput) *string { return in.Name }))
 	wire.Handle(api, s.DeleteEventBus, wire.Members("Name! 1..256"), onBus(func(in *sdk.DeleteEventBusInput) *string { return in.Name }))
 	wire.Handle(api, s.ListEventBuses, wire.Members("Limit 1..100", "NextToken 1..2048", "NamePrefix 1..256"))
-	wire.Handle(api, s.PutPermission, onBus(func(in *sdk.PutPermissionInput) *string { return in.EventBusName }))
-	wire.Handle(api, s.RemovePermission, onBus(func(in *sdk.RemovePermissionInput) *string { return in.EventBusName }))
+	wire.Handle(api, s.PutPermission)
+	wire.Handle(api, s.RemovePermission)
 	arn := func(a *string) []string { return []string{*a} }
 	wire.Handle(api, s.TagResource, wire.Members("ResourceARN! 1..1600", "Tags!"), wire.On(func(_ *wire.Call, in *sdk.TagResourceInput) []string { return arn(in.ResourceARN) }))
 	wire.Handle(api, s.UntagResource, wire.Members("ResourceARN! 1..1600", "TagKeys!"), wire.On(func(_ *wire.Call, in *sdk.UntagResourceInput) []string { return arn(in.ResourceARN) }))

@@ -115,6 +115,11 @@ func onRule[In any](of func(*In) (bus, rule *string)) wire.Option {
 	})
 }
 
+// onRules is the access to all rules of a bus.
+func onRules[In any](of func(*In) *string) wire.Option {
+	return onRule(func(in *In) (bus, rule *string) { return of(in), new("*") })
+}
+
 func onBus[In any](of func(*In) *string) wire.Option {
 	return wire.On(func(c *wire.Call, in *In) []string { return []string{c.ARN("events", "event-bus/"+busOf(of(in)))} })
 }

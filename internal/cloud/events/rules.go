@@ -39,8 +39,8 @@ func (s *Service) registerRules(api *wire.API) {
 	wire.Handle(api, s.DeleteRule, wire.Members("Name! 1..64"), onRule(func(in *sdk.DeleteRuleInput) (b, r *string) { return in.EventBusName, in.Name }))
 	wire.Handle(api, s.EnableRule, wire.Members("Name! 1..64"), onRule(func(in *sdk.EnableRuleInput) (b, r *string) { return in.EventBusName, in.Name }))
 	wire.Handle(api, s.DisableRule, wire.Members("Name! 1..64"), onRule(func(in *sdk.DisableRuleInput) (b, r *string) { return in.EventBusName, in.Name }))
-	wire.Handle(api, s.ListRules, wire.Members("Limit 1..100", "NamePrefix 1..64"), onBus(func(in *sdk.ListRulesInput) *string { return in.EventBusName }))
-	wire.Handle(api, s.ListRuleNamesByTarget, wire.Members("TargetArn! 1..1600", "Limit 1..100"), onBus(func(in *sdk.ListRuleNamesByTargetInput) *string { return in.EventBusName }))
+	wire.Handle(api, s.ListRules, wire.Members("Limit 1..100", "NamePrefix 1..64"), onRules(func(in *sdk.ListRulesInput) *string { return in.EventBusName }))
+	wire.Handle(api, s.ListRuleNamesByTarget, wire.Members("TargetArn! 1..1600", "Limit 1..100"), onRules(func(in *sdk.ListRuleNamesByTargetInput) *string { return in.EventBusName }))
 }
 
 func loadRule(tx *store.Tx, region, bus, name string) (rule, error) {

@@ -1,6 +1,8 @@
 package iam
 
 import (
+	"strings"
+
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"miniforge/internal/cloud/authz"
@@ -42,7 +44,11 @@ func making[In any](s *Service, resource func(*In) string, boundary func(*In) *s
 		if b := boundary(in); b != nil {
 			a.Context["iam:PermissionsBoundary"] = []string{*b}
 		}
-		tagKeys(a.Context, tags(in))
+		if tags := tags(in); len(tags) > 0 {
+			tagKeys(a.Context, tags)
+			tagging := authz.Access{Action: "iam:Tag" + strings.TrimPrefix(c.Op, "Create"), Resource: a.Resource, Context: a.Context}
+			return []authz.Access{a, tagging}
+		}
 		return []authz.Access{a}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/google/uuid"
 
+	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/event/pattern"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
@@ -86,17 +87,61 @@ func (s *Service) registerMappings(api *wire.API) {
 		"BatchSize 1..10000", "MaximumBatchingWindowInSeconds 0..300", "ParallelizationFactor 1..10", "MaximumRecordAgeInSeconds -1..604800", "MaximumRetryAttempts -1..10000",
 		"FunctionResponseTypes 0..1", "FunctionResponseTypes[] ReportBatchItemFailures", "TumblingWindowInSeconds 0..900", "ScalingConfig.MaximumConcurrency 2..1000", "KMSKeyArn" + arnRule,
 	}
-	onMapping := func(c *wire.Call, id *string) []string { return []string{s.mappingARN(c.Region, aws.ToString(id))} }
-	wire.Bind(api, "POST /2015-03-31/event-source-mappings", s.CreateEventSourceMapping, wire.Status(202),
+	wire.Bind(api, "POST /2015-03-31/event-source-mappings", s.CreateEventSourceMapping, wire.Status(202), wire.Needs(creatingMapping),
 		wire.Members(append([]string{nameRule, "StartingPosition TRIM_HORIZON|LATEST|AT_TIMESTAMP"}, limits...)...))
 	wire.Bind(api, "GET /2015-03-31/event-source-mappings", s.ListEventSourceMappings, wire.QueryParam("EventSourceArn", "EventSourceArn"),
 		wire.QueryParam("FunctionName", "FunctionName"), wire.QueryParam("Marker", "Marker"), wire.QueryParam("MaxItems", "MaxItems"), wire.Members("MaxItems 1..10000"))
 	wire.Bind(api, "GET /2015-03-31/event-source-mappings/{UUID}", s.GetEventSourceMapping,
-		wire.On(func(c *wire.Call, in *sdk.GetEventSourceMappingInput) []string { return onMapping(c, in.UUID) }))
+		wire.Needs(func(c *wire.Call, in *sdk.GetEventSourceMappingInput) []authz.Access {
+			return s.onMapping(c, in.UUID, nil)
+		}))
 	wire.Bind(api, "PUT /2015-03-31/event-source-mappings/{UUID}", s.UpdateEventSourceMapping, wire.Status(202), wire.Members(limits...),
-		wire.On(func(c *wire.Call, in *sdk.UpdateEventSourceMappingInput) []string { return onMapping(c, in.UUID) }))
+		wire.Needs(func(c *wire.Call, in *sdk.UpdateEventSourceMappingInput) []authz.Access {
+			return s.onMapping(c, in.UUID, in.FunctionName)
+		}))
 	wire.Bind(api, "DELETE /2015-03-31/event-source-mappings/{UUID}", s.DeleteEventSourceMapping, wire.Status(202),
-		wire.On(func(c *wire.Call, in *sdk.DeleteEventSourceMappingInput) []string { return onMapping(c, in.UUID) }))
+		wire.Needs(func(c *wire.Call, in *sdk.DeleteEventSourceMappingInput) []authz.Access {
+			return s.onMapping(c, in.UUID, nil)
+		}))
+}
+
+// functionKey is the condition key of the function that a mapping invokes.
+const functionKey = "lambda:FunctionArn"
+
+// creatingMapping is the access to a mapping that has no ARN yet. Which
+// function it may be for is a matter of lambda:FunctionArn.
+//
+// https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
+func creatingMapping(c *wire.Call, in *sdk.CreateEventSourceMappingInput) []authz.Access {
+	a := authz.Access{Action: "lambda:CreateEventSourceMapping", Resource: "*", Context: map[string][]string{functionKey: {functionARN(c, in.FunctionName)}}}
+	all := []authz.Access{a}
+	if len(in.Tags) > 0 {
+		all = append(all, authz.Access{Action: "lambda:TagResource", Resource: c.ARN("lambda", "event-source-mapping:*"), Context: a.Context})
+	}
+	return all
+}
+
+// onMapping is the access to a mapping; function is the one that it is to be
+// for, if that changes.
+func (s *Service) onMapping(c *wire.Call, id, function *string) []authz.Access {
+	a := authz.Access{Action: "lambda:" + c.Op, Resource: s.mappingARN(c.Region, aws.ToString(id))}
+	if function != nil {
+		a.Context = map[string][]string{functionKey: {functionARN(c, function)}}
+		return []authz.Access{a}
+	}
+	_ = s.DB.View(func(tx *store.Tx) error { // one that cannot be read has no function, as for the operation
+		if m, err := findMapping(tx, c.Region, id); err == nil {
+			a.Context = map[string][]string{functionKey: {aws.ToString(m.Config.FunctionArn)}}
+		}
+		return nil
+	})
+	return []authz.Access{a}
+}
+
+// functionARN is the ARN of a function by any of its names.
+func functionARN(c *wire.Call, of *string) string {
+	_, fn, qualifier := split(aws.ToString(of))
+	return name{region: c.Region, account: c.Account, function: fn}.qualified(qualifier)
 }
 
 // CreateEventSourceMapping has a function invoked for what comes on a stream or queue.

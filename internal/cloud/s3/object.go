@@ -44,11 +44,11 @@ func rowKey(bucket, key string, order uint64) string {
 
 func (s *Service) registerObjects(api *wire.API) {
 	bind(api, "PUT /{Bucket}/{Key+}", s.PutObject, wire.Payload("Body"), wire.Needs(func(_ *wire.Call, in *sdk.PutObjectInput) []authz.Access {
-		return access("PutObject", in.Bucket, in.Key)
+		return writing(in.Bucket, in.Key, in.Tagging, in.ACL)
 	}))
 	bind(api, "PUT /{Bucket}/{Key+}", s.CopyObject, wire.IfHeader("X-Amz-Copy-Source"), wire.Payload("CopyObjectResult"), wire.Root("CopyObjectResult"), wire.Needs(func(_ *wire.Call, in *sdk.CopyObjectInput) []authz.Access {
 		bucket, key, v := source(in.CopySource)
-		return append(access("PutObject", in.Bucket, in.Key), access(versioned("GetObject", v), &bucket, &key)...)
+		return append(writing(in.Bucket, in.Key, in.Tagging, in.ACL), access(versioned("GetObject", v), &bucket, &key)...)
 	}), wire.Members("CopySource!"))
 	bind(api, "GET /{Bucket}/{Key+}", s.GetObject, append(responseParams(), wire.Payload("Body"), wire.Needs(func(_ *wire.Call, in *sdk.GetObjectInput) []authz.Access {
 		return access(versioned("GetObject", in.VersionId), in.Bucket, in.Key)
@@ -65,6 +65,20 @@ func (s *Service) registerObjects(api *wire.API) {
 		}
 		return all
 	}))
+}
+
+// writing is what makes an object, with tags and a canned ACL if it is given any.
+//
+// https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
+func writing(bucket, key, tagging *string, acl types.ObjectCannedACL) []authz.Access {
+	all := access("PutObject", bucket, key)
+	if tagging != nil && *tagging != "" {
+		all = append(all, access("PutObjectTagging", bucket, key)...)
+	}
+	if acl != "" {
+		all = append(all, access("PutObjectAcl", bucket, key)...)
+	}
+	return all
 }
 
 // responseParams bind what a reader may override, and the version on both sides.

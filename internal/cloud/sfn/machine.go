@@ -60,6 +60,9 @@ func (s *Service) registerMachines(api *wire.API) {
 			if len(in.Tags) > 0 {
 				all = append(all, authz.Access{Action: "states:TagResource", Resource: target})
 			}
+			if in.Publish {
+				all = append(all, publishing(target))
+			}
 			return append(all, passing(in.RoleArn)...)
 		}),
 		wire.Members("Name! 1..80", "Definition! 1..1048576", "RoleArn! 1..256", "Type STANDARD|EXPRESS", "VersionDescription 0..256"))
@@ -69,7 +72,11 @@ func (s *Service) registerMachines(api *wire.API) {
 			if in.StateMachineArn != nil {
 				target = *in.StateMachineArn
 			}
-			return append([]authz.Access{{Action: "states:UpdateStateMachine", Resource: target}}, passing(in.RoleArn)...)
+			all := []authz.Access{{Action: "states:UpdateStateMachine", Resource: target}}
+			if in.Publish {
+				all = append(all, publishing(target))
+			}
+			return append(all, passing(in.RoleArn)...)
 		}),
 		wire.Members("StateMachineArn! 1..256", "Definition 1..1048576", "RoleArn 1..256", "VersionDescription 0..256"))
 	wire.Handle(api, s.DescribeStateMachine, on(func(in *sdk.DescribeStateMachineInput) *string { return in.StateMachineArn }),
@@ -79,6 +86,11 @@ func (s *Service) registerMachines(api *wire.API) {
 	wire.Handle(api, s.ListStateMachines, wire.Members("MaxResults 0..1000", "NextToken 1..1024"))
 	wire.Handle(api, s.DescribeStateMachineForExecution, on(func(in *sdk.DescribeStateMachineForExecutionInput) *string { return in.ExecutionArn }),
 		wire.Members("ExecutionArn! 1..256", "IncludedData ALL_DATA|METADATA_ONLY"))
+}
+
+// publishing is the access to a version that is published along with a change.
+func publishing(machine string) authz.Access {
+	return authz.Access{Action: "states:PublishStateMachineVersion", Resource: machine}
 }
 
 // checkDefinition parses a definition and returns its key in definitions.

@@ -149,12 +149,27 @@ func (a arn) machine() string { return strings.Join(strings.Split(a.full, ":")[:
 
 // on judges an operation on the ARN it names.
 func on[In any](of func(*In) *string) wire.Option {
-	return wire.On(func(_ *wire.Call, in *In) []string {
+	return wire.Needs(func(c *wire.Call, in *In) []authz.Access {
 		if a := of(in); a != nil && *a != "" {
-			return []string{*a}
+			return []authz.Access{judged(c, *a)}
 		}
-		return []string{"*"}
+		return []authz.Access{{Action: "states:" + c.Op, Resource: "*"}}
 	})
+}
+
+// judged is the access to what an ARN names. That of a version or an alias is
+// the access to the state machine, with the qualifier as a condition key.
+//
+// https://docs.aws.amazon.com/step-functions/latest/dg/auth-version-alias.html
+func judged(c *wire.Call, arn string) authz.Access {
+	a := authz.Access{Action: "states:" + c.Op, Resource: arn}
+	if _, machine, ok := strings.Cut(arn, ":stateMachine:"); ok {
+		if _, qualifier, ok := strings.Cut(machine, ":"); ok {
+			a.Resource = strings.TrimSuffix(arn, ":"+qualifier)
+			a.Context = map[string][]string{"states:StateMachineQualifier": {qualifier}}
+		}
+	}
+	return a
 }
 
 // passing is the access to a role that a state machine is to have.

@@ -15,7 +15,11 @@ import (
 func (s *Service) registerTests(api *wire.API) {
 	wire.Handle(api, s.ValidateStateMachineDefinition, wire.Members("Definition! 1..1048576", "Type STANDARD|EXPRESS", "Severity ERROR|WARNING", "MaxResults 0..100"))
 	wire.Handle(api, s.TestState, wire.Needs(func(_ *wire.Call, in *sdk.TestStateInput) []authz.Access {
-		return append([]authz.Access{{Action: "states:TestState", Resource: "*"}}, passing(in.RoleArn)...)
+		all := []authz.Access{{Action: "states:TestState", Resource: "*"}}
+		if in.RevealSecrets {
+			all = append(all, authz.Access{Action: "states:RevealSecrets", Resource: "*"})
+		}
+		return append(all, passing(in.RoleArn)...)
 	}), wire.Members("Definition! 1..1048576", "RoleArn 1..256", "Input 0..262144", "InspectionLevel INFO|DEBUG|TRACE", "StateName 1..80",
 		"Context 0..262144", "Mock.Result 0..262144", "Mock.ErrorOutput.Error 0..256", "Mock.ErrorOutput.Cause 0..32768", "Mock.FieldValidationMode STRICT|PRESENT|NONE"))
 }

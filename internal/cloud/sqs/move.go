@@ -41,13 +41,27 @@ func (s *Service) registerMoves(api *wire.API) {
 	onARN := func(c *wire.Call, arn *string) []authz.Access {
 		return []authz.Access{{Action: "sqs:" + c.Op, Resource: *arn}}
 	}
-	wire.Handle(api, s.StartMessageMoveTask, wire.Members("SourceArn!", "MaxNumberOfMessagesPerSecond 1..500"), wire.Needs(func(c *wire.Call, in *sdk.StartMessageMoveTaskInput) []authz.Access { return onARN(c, in.SourceArn) }))
+	wire.Handle(api, s.StartMessageMoveTask, wire.Members("SourceArn!", "MaxNumberOfMessagesPerSecond 1..500"), wire.Needs(moving))
 	wire.Handle(api, s.ListMessageMoveTasks, wire.Members("SourceArn!", "MaxResults 1..10"), wire.Needs(func(c *wire.Call, in *sdk.ListMessageMoveTasksInput) []authz.Access { return onARN(c, in.SourceArn) }))
 	wire.Handle(api, s.CancelMessageMoveTask, wire.Members("TaskHandle!"), wire.Needs(func(c *wire.Call, in *sdk.CancelMessageMoveTaskInput) []authz.Access {
 		row, _ := base64.StdEncoding.DecodeString(*in.TaskHandle) // one that cannot be read is refused by the operation
 		key, _, _ := strings.Cut(string(row), "\x00")
 		return []authz.Access{{Action: "sqs:CancelMessageMoveTask", Resource: s.arn(key)}}
 	}))
+}
+
+// moving is what starts a move: the task receives and sends in the caller's name.
+//
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
+func moving(_ *wire.Call, in *sdk.StartMessageMoveTaskInput) []authz.Access {
+	var all []authz.Access
+	for _, action := range []string{"StartMessageMoveTask", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes"} {
+		all = append(all, authz.Access{Action: "sqs:" + action, Resource: *in.SourceArn})
+	}
+	if in.DestinationArn != nil {
+		all = append(all, authz.Access{Action: "sqs:SendMessage", Resource: *in.DestinationArn})
+	}
+	return all
 }
 
 func noResource(text string) error { return &types.ResourceNotFoundException{Message: &text} }
