@@ -139,11 +139,27 @@ func serviceOf(arn string) string {
 	return p[2]
 }
 
+// alive refuses the sessions of users and roles that are gone: they end with
+// what they stand for.
+func (c *Cloud) alive(ctx context.Context, p authz.Principal) error {
+	if p.Type == authz.Root {
+		return nil
+	}
+	ok, err := c.iam.Exists(ctx, p)
+	if err == nil && !ok {
+		err = wire.ErrInvalidToken
+	}
+	return err
+}
+
 // authenticate finds what an access key stands for: the root user's, a user's
 // or, with a session token, a temporary one.
 func (c *Cloud) authenticate(ctx context.Context, id, token string) (wire.Credential, error) {
 	if token != "" {
 		secret, p, err := c.sts.Session(ctx, id, token)
+		if err == nil {
+			err = c.alive(ctx, p)
+		}
 		return wire.Credential{Secret: secret, Principal: p}, err
 	}
 	if id == c.AccessKeyID {

@@ -61,6 +61,12 @@ func (s *Service) IdentityPolicies(_ context.Context, p authz.Principal) (docume
 	return i.policies, i.boundary, nil
 }
 
+// Exists tells whether the user or role that p stands for is still there.
+func (s *Service) Exists(_ context.Context, p authz.Principal) (bool, error) {
+	i, err := s.identity(p)
+	return i != nil, err
+}
+
 // PrincipalTags returns the tags of a user or of a session's role. It is the
 // [authz.Engine]'s PrincipalTags.
 func (s *Service) PrincipalTags(_ context.Context, p authz.Principal) (map[string]string, error) {
