@@ -16,7 +16,6 @@ import (
 	"miniforge/internal/bench"
 	"miniforge/internal/doctor"
 	"miniforge/internal/resource"
-	"miniforge/internal/stack"
 	"miniforge/internal/target"
 	"miniforge/internal/ui"
 )
@@ -67,9 +66,20 @@ func (a *app) doctor(ctx context.Context, canary bool) (Result, error) {
 			return enforcement(enforced, "policies are enforced", "policies are not enforced: what verify proves of permissions is not proven here"), err
 		})
 	}
-	for _, about := range []string{"operations", "pipeline"} {
-		r.add(about, func() (string, error) { return a.examineOperations(ctx, s, about == "pipeline", &r) })
-	}
+	r.add("operations", func() (string, error) {
+		text, all, err := examineOperations(ctx, neededOperations(s.Clients), &r)
+		if err == nil && !all {
+			err = errors.New(text)
+		}
+		return text, err
+	})
+	r.add("pipeline", func() (string, error) {
+		text, all, err := examineOperations(ctx, deliveryOperations(s.Clients), &r)
+		if !all {
+			text += ": use up --without pipeline"
+		}
+		return text, err
+	})
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -108,18 +118,12 @@ func (a *app) examineEndpoint(ctx context.Context, t *target.Target) (string, er
 	return fmt.Sprintf("%s, clock %+d s", text, int(id.Skew.Seconds())), nil
 }
 
-// examineOperations asks about the operations of the pipeline, without which
-// the system works, or about all others.
-func (a *app) examineOperations(ctx context.Context, s *stack.Stack, pipeline bool, r *doctorResult) (string, error) {
-	needed := map[string][]string{}
-	for service, operations := range neededOperations {
-		if strings.HasPrefix(service, "code") == pipeline {
-			needed[service] = operations
-		}
-	}
-	answers, err := doctor.Ask(ctx, clientsByService(s.Clients), needed)
+// examineOperations asks about operations, keeps those that are not served, and
+// tells whether all are.
+func examineOperations(ctx context.Context, operations map[string][]doctor.Operation, r *doctorResult) (text string, all bool, err error) {
+	answers, err := doctor.Ask(ctx, operations)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	var missing, unclear []doctor.Answer
 	for _, x := range answers {
@@ -131,21 +135,14 @@ func (a *app) examineOperations(ctx context.Context, s *stack.Stack, pipeline bo
 		}
 	}
 	r.Missing, r.Unclear = append(r.Missing, missing...), append(r.Unclear, unclear...)
-	text := fmt.Sprintf("%d of %d needed operations are served", len(answers)-len(missing)-len(unclear), len(answers))
+	text = fmt.Sprintf("%d of %d needed operations are served", len(answers)-len(missing)-len(unclear), len(answers))
 	if len(unclear) > 0 {
 		text += "; without a clear answer: " + names(unclear)
 	}
 	if len(missing) > 0 {
 		text += "; missing: " + names(missing)
 	}
-	switch {
-	case len(missing) == 0:
-		return text, nil
-	case pipeline:
-		return text + ": use up --without pipeline", nil
-	default:
-		return "", errors.New(text)
-	}
+	return text, len(missing) == 0, nil
 }
 
 func names(answers []doctor.Answer) string {

@@ -37,29 +37,26 @@ type Answer struct {
 // nobody names what does not exist.
 const nobody = "miniforge-doctor-nobody"
 
-// Ask calls operations of clients, by the names of their methods, about things
-// that do not exist: whatever is served refuses, and nothing is changed. So it
-// must not be asked about operations that make things. Answers come in the
-// order of the services' names.
-func Ask(ctx context.Context, clients map[string]any, operations map[string][]string) ([]Answer, error) {
+// An Operation is a client's method: func(context.Context, *XInput,
+// ...func(*Options)) (*XOutput, error). It is not looked up by its name: for a
+// program that does so, the linker has to keep all methods of everything.
+type Operation any
+
+// Ask calls operations, by service, about things that do not exist: whatever is
+// served refuses, and nothing is changed. So it must not be asked about
+// operations that make things. Answers come in the order of the services' names.
+func Ask(ctx context.Context, operations map[string][]Operation) ([]Answer, error) {
 	var answers []Answer
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	free := make(chan struct{}, 8)
-	for service, names := range operations {
-		client, ok := clients[service]
-		if !ok {
-			return nil, fmt.Errorf("ask: no client of %s", service)
-		}
-		for _, name := range names {
-			method := reflect.ValueOf(client).MethodByName(name)
-			if !method.IsValid() {
-				return nil, fmt.Errorf("ask: %s has no operation %s", service, name)
-			}
+	for service, all := range operations {
+		for _, operation := range all {
+			method := reflect.ValueOf(operation)
 			wg.Go(func() {
 				free <- struct{}{}
 				defer func() { <-free }()
-				a := Answer{Service: service, Operation: name}
+				a := Answer{Service: service, Operation: strings.TrimSuffix(inputOf(method).Name(), "Input")}
 				a.State, a.Detail = judge(call(ctx, method))
 				mu.Lock()
 				defer mu.Unlock()
@@ -74,10 +71,13 @@ func Ask(ctx context.Context, clients map[string]any, operations map[string][]st
 	return answers, context.Cause(ctx)
 }
 
+// inputOf is the type of an operation's input.
+func inputOf(method reflect.Value) reflect.Type { return method.Type().In(1).Elem() }
+
 // call calls an operation with as little input as the SDK lets pass: what it
 // demands is filled in, and tried again.
 func call(ctx context.Context, method reflect.Value) error {
-	in := reflect.New(method.Type().In(1).Elem())
+	in := reflect.New(inputOf(method))
 	const rounds = 3
 	for range rounds {
 		out := method.Call([]reflect.Value{reflect.ValueOf(ctx), in})

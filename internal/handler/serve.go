@@ -9,17 +9,9 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"miniforge/internal/handler/whoami"
 )
-
-// WhoAmI is the payload that a function answers with its [Identity] instead of
-// doing its work. No order, no request of an HTTP API and no record of a stream
-// looks like it: only who may invoke the function itself can send it.
-const WhoAmI = `{"miniforge":"who am I"}`
-
-// An Identity is who a function is to AWS.
-type Identity struct {
-	ARN string `json:"arn"` // of its session, from sts:GetCallerIdentity
-}
 
 // Serve has Lambda call handle, a function of one of the forms that
 // [lambda.Start] takes. It does not return.
@@ -27,7 +19,7 @@ func Serve(p Process, handle any) {
 	lambda.Start(answering{lambda.NewHandler(handle), sts.NewFromConfig(p.Config)})
 }
 
-// answering is a handler that also answers [WhoAmI].
+// answering is a handler that also answers [whoami.Question].
 type answering struct {
 	lambda.Handler
 	sts interface {
@@ -37,12 +29,12 @@ type answering struct {
 
 // Invoke implements [lambda.Handler].
 func (h answering) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
-	if !bytes.Equal(payload, []byte(WhoAmI)) {
+	if !bytes.Equal(payload, []byte(whoami.Question)) {
 		return h.Handler.Invoke(ctx, payload)
 	}
 	me, err := h.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
 		return nil, fmt.Errorf("ask who the function is: %w", err)
 	}
-	return json.Marshal(Identity{ARN: aws.ToString(me.Arn)})
+	return json.Marshal(whoami.Answer{ARN: aws.ToString(me.Arn)})
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"miniforge/internal/handler/whoami"
 )
 
 // issuer is STS.
@@ -22,10 +24,10 @@ func TestFunctionsTellWhoTheyAre(t *testing.T) {
 		name, payload, want string
 		err                 error
 	}{
-		{name: "asked", payload: WhoAmI, want: `{"arn":"arn:aws:sts::123456789012:assumed-role/f/f"}`},
+		{name: "asked", payload: whoami.Question, want: `{"arn":"arn:aws:sts::123456789012:assumed-role/f/f"}`},
 		{name: "work", payload: `{"miniforge":"x"}`, want: `"x done"`},
-		{name: "almost", payload: WhoAmI + " ", want: `"who am I done"`},
-		{name: "STS fails", payload: WhoAmI, err: errors.New("throttled")},
+		{name: "almost", payload: whoami.Question + " ", want: `"who am I done"`},
+		{name: "STS fails", payload: whoami.Question, err: errors.New("throttled")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := answering{work, issuer{c.err}}.Invoke(t.Context(), []byte(c.payload))

@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"miniforge/internal/check"
-	"miniforge/internal/handler"
+	"miniforge/internal/handler/whoami"
 	"miniforge/internal/stack"
 )
 
@@ -29,12 +29,12 @@ func (r *Run) functionRoles() []check.Check {
 
 func (r *Run) functionRole(ctx context.Context, t *check.T, function string) error {
 	out, err := r.stack.Clients.Lambda.Invoke(ctx, &lambda.InvokeInput{
-		FunctionName: &function, Qualifier: aws.String(stack.LiveAlias), Payload: []byte(handler.WhoAmI),
+		FunctionName: &function, Qualifier: aws.String(stack.LiveAlias), Payload: []byte(whoami.Question),
 	})
 	if err != nil {
 		return fmt.Errorf("ask function %s who it is: %w", function, err)
 	}
-	var me handler.Identity
+	var me whoami.Answer
 	if err := json.Unmarshal(out.Payload, &me); err != nil || me.ARN == "" || out.FunctionError != nil {
 		return fmt.Errorf("ask function %s who it is: it answers %s: `miniforge up` or `miniforge deploy` brings the current code", function, out.Payload)
 	}
