@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
@@ -64,24 +67,51 @@ func (p *Permission) Observe(ctx context.Context) (graph.Observation, error) {
 	} else if err != nil {
 		return graph.Observation{}, failed("read policy of", p.Alias.ID(), err)
 	}
-	var document struct{ Statement []json.RawMessage }
-	if err := json.Unmarshal([]byte(policy), &document); err != nil {
+	statements, err := bySid(policy)
+	if err != nil {
 		return graph.Observation{}, fmt.Errorf("parse policy of %s: %w", p.Alias.ID(), err)
 	}
+	if _, exists := statements[p.Sid]; !exists {
+		return graph.Observation{}, nil
+	}
+	d, err := p.compare(statements)
+	return graph.Observation{Exists: true, Owned: owned, Drift: d}, err
+}
+
+// bySid returns the statements of a policy.
+func bySid(policy string) (map[string]string, error) {
+	var document struct{ Statement []json.RawMessage }
+	if err := json.Unmarshal([]byte(policy), &document); err != nil {
+		return nil, err
+	}
+	statements := map[string]string{}
 	for _, raw := range document.Statement {
 		var s struct{ Sid string }
-		if json.Unmarshal(raw, &s) != nil || s.Sid != p.Sid {
-			continue
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return nil, err
 		}
-		want, err := json.Marshal(p.statement())
-		if err != nil {
-			return graph.Observation{}, fmt.Errorf("encode permission %s: %w", p.ID(), err)
-		}
-		var d drift
-		d.json("Statement", string(want), string(raw))
-		return graph.Observation{Exists: true, Owned: owned, Drift: d}, nil
+		statements[s.Sid] = string(raw)
 	}
-	return graph.Observation{}, nil
+	return statements, nil
+}
+
+// othersField begins the field of a statement that is not declared.
+const othersField = "Statement."
+
+func (p *Permission) compare(statements map[string]string) ([]graph.Diff, error) {
+	want, err := json.Marshal(p.statement())
+	if err != nil {
+		return nil, fmt.Errorf("encode permission %s: %w", p.ID(), err)
+	}
+	var d drift
+	for _, sid := range slices.Sorted(maps.Keys(statements)) {
+		if sid == p.Sid {
+			d.json("Statement", string(want), statements[sid])
+		} else {
+			d.add(othersField+sid, "", statements[sid])
+		}
+	}
+	return d, nil
 }
 
 func (p *Permission) Create(ctx context.Context) error {
@@ -93,17 +123,31 @@ func (p *Permission) Create(ctx context.Context) error {
 	return failed("add permission", p.ID(), err)
 }
 
-// Update replaces the statement: AddPermission does not overwrite.
-func (p *Permission) Update(ctx context.Context, _ []graph.Diff) error {
-	if err := p.Delete(ctx); err != nil {
-		return err
+// Update replaces the statement, as AddPermission does not overwrite, and
+// removes those that others have added.
+func (p *Permission) Update(ctx context.Context, diffs []graph.Diff) error {
+	for _, d := range diffs {
+		if other, ok := strings.CutPrefix(d.Field, othersField); ok {
+			if err := p.remove(ctx, other); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := p.Delete(ctx); err != nil {
+			return err
+		}
+		if err := p.Create(ctx); err != nil {
+			return err
+		}
 	}
-	return p.Create(ctx)
+	return nil
 }
 
-func (p *Permission) Delete(ctx context.Context) error {
+func (p *Permission) Delete(ctx context.Context) error { return p.remove(ctx, p.Sid) }
+
+func (p *Permission) remove(ctx context.Context, sid string) error {
 	_, err := p.Lambda.RemovePermission(ctx, &lambda.RemovePermissionInput{
-		FunctionName: &p.Alias.Function.Name, Qualifier: &p.Alias.Name, StatementId: &p.Sid,
+		FunctionName: &p.Alias.Function.Name, Qualifier: &p.Alias.Name, StatementId: &sid,
 	})
-	return deleted("permission "+p.ID(), err)
+	return deleted("permission "+p.Alias.ID()+"/"+sid, err)
 }
