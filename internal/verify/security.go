@@ -12,6 +12,6 @@ import (
 func (r *Run) security() check.Suite {
 	checks := slices.Concat(
 		[]check.Check{{ID: "enforcement.canary", Title: "The endpoint refuses who is nobody, and who may do nothing", Run: r.claimCanary}},
-		r.protection(), r.badCredentials(), r.roleMatrix(), r.functionRoles(), r.deputies(), r.policyChecks(), r.atRest())
+		r.atRest(), r.protection(), r.badCredentials(), r.roleMatrix(), r.functionRoles(), r.deputies(), r.policyChecks())
 	return check.Suite{Name: "security", Title: "Nobody gets in where they do not belong", Checks: checks}
 }

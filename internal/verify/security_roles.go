@@ -212,9 +212,9 @@ func (v *verdicts) add(c cell, got string, served bool) {
 	if served == v.served {
 		return
 	}
-	for i, w := range v.wrong {
-		if w.resource == c.resource && w.got == got {
-			v.wrong[i].actions = append(w.actions, c.action)
+	for i := range v.wrong {
+		if w := &v.wrong[i]; w.resource == c.resource && w.got == got {
+			w.actions = append(w.actions, c.action)
 			return
 		}
 	}
