@@ -16,8 +16,8 @@ func TestSchedules(t *testing.T) {
 		t.Run(fmt.Sprintf("seed-%d", seed), func(t *testing.T) {
 			t.Parallel()
 			w := take(t)
-			r, text := w.resilience(seed, *duration, *patience)
-			if !r.OK {
+			r, text, clean := w.resilience(seed, *duration, *patience)
+			if !r.OK || !clean {
 				t.Errorf("replay by: miniforge verify resilience --seed %d --duration %s\n%s\nthe cloud's log:\n%s", seed, *duration, text, w.complaints())
 				return
 			}
