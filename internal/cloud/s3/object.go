@@ -154,6 +154,9 @@ func (s *Service) PutObject(ctx context.Context, in *sdk.PutObjectInput) (*sdk.P
 	if err != nil {
 		return nil, fail("IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header")
 	}
+	if err := checkKey(*in.Key); err != nil {
+		return nil, err
+	}
 	v := &version{Key: *in.Key, Meta: in.Metadata, Headers: kept(map[string]*string{
 		"ContentType": in.ContentType, "ContentEncoding": in.ContentEncoding, "ContentLanguage": in.ContentLanguage,
 		"ContentDisposition": in.ContentDisposition, "CacheControl": in.CacheControl,
@@ -347,6 +350,9 @@ func (s *Service) CopyObject(ctx context.Context, in *sdk.CopyObjectInput) (*sdk
 	}
 	enc, err := b.encryption(in.ServerSideEncryption, in.SSEKMSKeyId, in.BucketKeyEnabled)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkKey(*in.Key); err != nil {
 		return nil, err
 	}
 	v := &version{Key: *in.Key, Meta: old.Meta, Headers: old.Headers, Tags: old.Tags}

@@ -156,6 +156,16 @@ func bind[In, Out any](api *wire.API, route string, fn func(context.Context, *In
 
 func fail(code, text string) error { return wire.Errorf(code, "%s", text) }
 
+// maxKey is the length of a key in bytes of UTF-8.
+const maxKey = 1024
+
+func checkKey(key string) error {
+	if len(key) > maxKey {
+		return fail("KeyTooLongError", "Your key is too long")
+	}
+	return nil
+}
+
 func noSuchBucket() error {
 	return &types.NoSuchBucket{Message: new("The specified bucket does not exist")}
 }

@@ -94,6 +94,9 @@ func (s *Service) CreateMultipartUpload(ctx context.Context, in *sdk.CreateMulti
 		return nil, err
 	}
 	u := upload{ID: strings.ReplaceAll(uuid.NewString(), "-", ""), Started: time.Now().UTC(), Enc: uploadEncryption{enc.algorithm, enc.keyID, enc.bucketKey}}
+	if err := checkKey(*in.Key); err != nil {
+		return nil, err
+	}
 	u.Version = version{Key: *in.Key, Meta: in.Metadata, Headers: kept(map[string]*string{
 		"ContentType": in.ContentType, "ContentEncoding": in.ContentEncoding, "ContentDisposition": in.ContentDisposition, "CacheControl": in.CacheControl,
 	})}
