@@ -362,7 +362,9 @@ func (x *execution) artifact(ctx context.Context, to types.ProjectArtifacts, fro
 	}
 	dir := x.source()
 	if base != "" {
-		if !filepath.IsLocal(base) {
+		if out, err := leadsOut(dir, base); err != nil {
+			return nil, err
+		} else if out {
 			return nil, fail("CLIENT_ERROR", "base-directory %s leads out of the source folder", base)
 		}
 		dir = filepath.Join(dir, base)

@@ -68,7 +68,7 @@ func unzipFile(root *os.Root, f *zip.File, left *int64) error {
 		if err != nil {
 			return err
 		}
-		if !filepath.IsLocal(path.Join(path.Dir(f.Name), string(to))) {
+		if path.IsAbs(string(to)) || !filepath.IsLocal(path.Join(path.Dir(f.Name), string(to))) {
 			return errors.New("the link leads out of the folder")
 		}
 		return root.Symlink(string(to), name)
@@ -105,19 +105,44 @@ func (x *execution) upload(ctx context.Context, bucket, key string, body []byte,
 }
 
 // match finds the files below a folder that the patterns of a buildspec name:
-// * stands for any characters of one name, ** for any folders.
+// * stands for any characters of one name, ** for any folders. Pipes and
+// devices, which may never end, are passed over; a link that leads out of the
+// folder is an error.
 func match(dir string, include, exclude []string) (files []string, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
 	in, out := compile(include), compile(exclude)
-	err = fs.WalkDir(os.DirFS(dir), ".", func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !matches(in, p) || matches(out, p) {
 			return err
 		}
-		if matches(in, p) && !matches(out, p) {
+		info, err := root.Stat(filepath.FromSlash(p))
+		if err != nil {
+			return fail("CLIENT_ERROR", "artifact %s cannot be read: %v", p, err)
+		}
+		if info.Mode().IsRegular() {
 			files = append(files, p)
 		}
 		return nil
 	})
 	return files, err
+}
+
+// leadsOut tells whether a name, which may be a link, is outside of a folder.
+func leadsOut(dir, name string) (bool, error) {
+	if !filepath.IsLocal(name) {
+		return true, nil
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return false, err
+	}
+	defer root.Close()
+	_, err = root.Stat(name)
+	return err != nil && !errors.Is(err, fs.ErrNotExist), nil
 }
 
 func matches(patterns []*regexp.Regexp, p string) bool {
