@@ -99,6 +99,7 @@ func New(ctx context.Context, o Options) (_ *Cloud, err error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
+	keepDescriptors()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.release())
