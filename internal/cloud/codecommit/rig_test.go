@@ -41,7 +41,7 @@ type rig struct {
 	denied string // an action
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	db := store.Memory()
@@ -94,13 +94,13 @@ func (r *rig) serve(t *testing.T) (url string) {
 	return server.URL
 }
 
-func (r *rig) repository(t *testing.T, name string) {
+func (r *rig) repository(t testing.TB, name string) {
 	t.Helper()
 	must(t)(r.CreateRepository(r.ctx, &sdk.CreateRepositoryInput{RepositoryName: &name}))
 }
 
 // put commits files to main, on its tip.
-func (r *rig) put(t *testing.T, repository string, files map[string]string, remove ...string) string {
+func (r *rig) put(t testing.TB, repository string, files map[string]string, remove ...string) string {
 	t.Helper()
 	in := &sdk.CreateCommitInput{RepositoryName: &repository, BranchName: new("main"), CommitMessage: new("change")}
 	if b, err := r.GetBranch(r.ctx, &sdk.GetBranchInput{RepositoryName: &repository, BranchName: new("main")}); err == nil {
@@ -119,7 +119,7 @@ func (r *rig) put(t *testing.T, repository string, files map[string]string, remo
 	return *out.CommitId
 }
 
-func must(t *testing.T) func(any, error) {
+func must(t testing.TB) func(any, error) {
 	return func(_ any, err error) {
 		t.Helper()
 		if err != nil {
