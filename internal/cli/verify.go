@@ -39,8 +39,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Prove that the system works: " + strings.Join(verify.Suites(), ", "),
 		Long: `Asks each resource for the properties it should have, sends orders of its own through the
 system, and holds what became of them to the rules. Exit code 5 means that a check failed.
-Without names, all suites run but resilience: that one makes the local cloud fail for a
-while, for everybody who uses it.`,
+Without names, all suites run but two that disturb others for a while: pipeline, which delivers
+functions of its own, and resilience, which makes the local cloud fail.`,
 		ValidArgs: verify.Suites(),
 	}
 	c.Args = func(c *cobra.Command, names []string) error {
