@@ -16,7 +16,7 @@ var recorded record
 
 type record struct {
 	mu      sync.Mutex
-	deaf    bool
+	ignored func(cloud.Judgement) bool // nil: nothing is
 	seen    map[string]bool
 	allowed []cloud.Judgement
 	denied  []cloud.Judgement
@@ -32,7 +32,7 @@ func (r *record) add(j cloud.Judgement) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.deaf {
+	if r.ignored != nil && r.ignored(j) {
 		return
 	}
 	if j.Err != nil {
@@ -54,16 +54,16 @@ func (r *record) add(j cloud.Judgement) {
 	}
 }
 
-// pause has nothing kept until what it returns is called: while strangers may
-// do what the system never asks for.
-func (r *record) pause() (resume func()) {
-	set := func(deaf bool) {
+// ignore has some judgements not kept until what it returns is called: while
+// strangers may do what the system never asks for.
+func (r *record) ignore(those func(cloud.Judgement) bool) (end func()) {
+	set := func(f func(cloud.Judgement) bool) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.deaf = deaf
+		r.ignored = f
 	}
-	set(true)
-	return func() { set(false) }
+	set(those)
+	return func() { set(nil) }
 }
 
 func (r *record) all() []cloud.Judgement {
