@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"miniforge/internal/cloud/growstack"
 	"miniforge/internal/cloud/store"
 )
 
@@ -263,7 +264,10 @@ func (q *Queue) start(ctx context.Context, wg *sync.WaitGroup) (next time.Time) 
 				k.lanes[e.lane] = &lane{}
 			}
 			k.busy++
-			wg.Go(func() { q.do(ctx, k, e) })
+			wg.Go(func() {
+				growstack.Grow()
+				q.do(ctx, k, e)
+			})
 		}
 		if k.busy < k.workers && len(k.waiting) > 0 && (next.IsZero() || k.waiting[0].due.Before(next)) {
 			next = k.waiting[0].due

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"miniforge/internal/cloud/growstack"
 	"miniforge/internal/cloud/sfn/asl"
 )
 
@@ -95,6 +96,7 @@ func (r *run) start(ctx, waits context.Context) {
 		}
 		r.s.effects.Add(1)
 		r.effects.Go(func() {
+			growstack.Grow()
 			res := job.do(ctx)
 			r.s.effects.Add(-1)
 			r.results <- res
