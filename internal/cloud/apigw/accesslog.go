@@ -89,7 +89,10 @@ func (l *accessLog) write(ctx context.Context, lines []logLine) {
 	}
 }
 
-var contextVar = regexp.MustCompile(`\$context\.[A-Za-z.]+`)
+var (
+	contextVar = regexp.MustCompile(`\$context\.[A-Za-z.]+`)
+	logEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+)
 
 // entry is a request's line in the stage's format.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html
@@ -121,7 +124,7 @@ func (s *Service) entry(req *request) logLine {
 	}
 	text := contextVar.ReplaceAllStringFunc(*settings.Format, func(v string) string {
 		if x, ok := vars[strings.TrimPrefix(v, "$context.")]; ok {
-			return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(x)
+			return logEscapes.Replace(x)
 		}
 		return "-"
 	})

@@ -186,7 +186,11 @@ func (s *Service) rowsOf(ctx context.Context, g *groupRow, in []types.InputLogEv
 	keys := keyring{s: s, group: g}
 	for len(in) > 0 {
 		n := cut(in)
-		var data []byte
+		size := 0
+		for _, e := range in[:n] {
+			size += len(*e.Message)
+		}
+		data := make([]byte, 0, size)
 		for _, e := range in[:n] {
 			data = append(data, *e.Message...)
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"unicode"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 )
 
@@ -15,7 +16,9 @@ import (
 // comes by here: it is written without a tree of values in between.
 // https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
 func logLine(x *execution, p *progress, r *record) []byte {
-	b := append([]byte(`{"id":"`), strconv.FormatInt(r.ID, 10)...)
+	data := len(aws.ToString(r.Input)) + len(aws.ToString(r.Output))
+	b := make([]byte, 0, 512+data+data/4) // of which the quotes are escaped
+	b = strconv.AppendInt(append(b, `{"id":"`...), r.ID, 10)
 	b = append(append(b, `","type":`...), text(r.Type)...)
 	b = appendDetails(append(b, `,"details":`...), r.sdk(x.Logging.Data))
 	b = strconv.AppendInt(append(b, `,"redrive_count":"`...), int64(p.Redrives), 10)

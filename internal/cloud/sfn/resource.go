@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"miniforge/internal/cloud/memo"
 )
 
 // The kinds of resources of tasks.
@@ -33,7 +35,15 @@ type resource struct {
 
 var resourceForm = regexp.MustCompile(`^arn:[a-z-]+:states:[a-z0-9-]*:[0-9]*:(aws-sdk:)?([a-z0-9]+):([a-zA-Z0-9]+)(?:\.(sync|sync:2|waitForTaskToken))?$`)
 
+// resources are those that were parsed: states ask for theirs at every step.
+var resources memo.Map[string, resource]
+
 func parseResource(arn string) resource {
+	r, _ := resources.GetAt(0, arn, func() (resource, error) { return readResource(arn), nil }) // it does not fail
+	return r
+}
+
+func readResource(arn string) resource {
 	r := resource{arn: arn}
 	parts := strings.SplitN(arn, ":", 6)
 	switch m := resourceForm.FindStringSubmatch(arn); {

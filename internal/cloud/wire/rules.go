@@ -84,7 +84,7 @@ func (o *operation) validate(in any) error {
 	rules := o.rules()
 	for i := range rules {
 		r := &rules[i]
-		r.check(reflect.ValueOf(in).Elem(), r.path, "", &problems)
+		r.check(reflect.ValueOf(in).Elem(), r.path, nil, &problems)
 	}
 	if len(problems) == 0 {
 		return nil
@@ -112,20 +112,40 @@ func ProblemText(problems []Problem) string {
 	return fmt.Sprintf("%d validation error%s detected: %s", len(problems), s, strings.Join(texts, "; "))
 }
 
-func (r *rule) check(v reflect.Value, path []step, at string, out *[]Problem) {
+// A place is where in an input a member is. Its text is only made of one with a
+// problem: most requests have none.
+type place struct {
+	parent *place
+	member string
+	number int // of the element, from 1; 0 if it is none
+}
+
+func (p *place) String() string {
+	text := lowerFirst(p.member)
+	if p.parent != nil {
+		text = p.parent.String() + "." + text
+	}
+	if p.number > 0 {
+		text += "." + strconv.Itoa(p.number) + ".member"
+	}
+	return text
+}
+
+func (r *rule) check(v reflect.Value, path []step, parent *place, out *[]Problem) {
 	st := path[0]
 	v = v.Field(st.field)
-	at = strings.TrimPrefix(at+"."+lowerFirst(st.wire), ".")
+	at := place{parent: parent, member: st.wire}
 	if !st.each {
-		r.member(v, path[1:], at, out)
+		r.member(v, path[1:], &at, out)
 		return
 	}
 	for i := range v.Len() {
-		r.member(v.Index(i), path[1:], fmt.Sprintf("%s.%d.member", at, i+1), out)
+		at.number = i + 1
+		r.member(v.Index(i), path[1:], &at, out)
 	}
 }
 
-func (r *rule) member(v reflect.Value, rest []step, at string, out *[]Problem) {
+func (r *rule) member(v reflect.Value, rest []step, at *place, out *[]Problem) {
 	missing := missing(v)
 	for v.Kind() == reflect.Pointer && !v.IsNil() {
 		v = v.Elem()
@@ -136,10 +156,10 @@ func (r *rule) member(v reflect.Value, rest []step, at string, out *[]Problem) {
 	case len(rest) > 0:
 		r.check(v, rest, at, out)
 	case missing && r.required:
-		*out = append(*out, Problem{Path: at, Value: "null", Missing: true, Text: "Member must not be null"})
+		*out = append(*out, Problem{Path: at.String(), Value: "null", Missing: true, Text: "Member must not be null"})
 	case !missing:
 		if text := r.violation(v); text != "" {
-			*out = append(*out, Problem{Path: at, Value: show(v), Text: text})
+			*out = append(*out, Problem{Path: at.String(), Value: show(v), Text: text})
 		}
 	}
 }

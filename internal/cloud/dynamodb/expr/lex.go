@@ -21,7 +21,7 @@ type token struct {
 
 // lex splits an expression into tokens; the last one is the end.
 func lex(s string) []token {
-	var out []token
+	out := make([]token, 0, len(s)/4+2) // a token and what is between them, roughly
 	for i := 0; ; {
 		for i < len(s) && (s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r') {
 			i++
