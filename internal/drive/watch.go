@@ -34,11 +34,14 @@ func NewWatch(read Reader) *Watch {
 	return &Watch{read: read, wake: make(chan struct{}, 1), waiting: map[string][]chan order.View{}}
 }
 
-// Reads are at least so far apart; more if they take long, so that they never
-// make up more than a tenth of the time.
+// Reads are at least so far apart, and more if they take long, so that they
+// make up no more than a tenth of the time; but not much more: whoever places
+// the next order when one has ended must not wait for the pause after a read
+// that happened to be slow.
 const (
 	betweenReads = 10 * time.Millisecond
 	readShare    = 9
+	atMost       = 100 * time.Millisecond
 )
 
 // Run reads as long as there is somebody who waits and ctx lives.
@@ -59,7 +62,7 @@ func (w *Watch) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(betweenReads, readShare*time.Since(start))):
+		case <-time.After(min(max(betweenReads, readShare*time.Since(start)), atMost)):
 		}
 	}
 }

@@ -57,6 +57,33 @@ func TestWatchReadsSeldom(t *testing.T) {
 	})
 }
 
+// TestWatchForgetsASlowRead has one read hang for long: the next ones come as
+// soon as if it had not.
+func TestWatchForgetsASlowRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const hangs = 5 * time.Second
+		start, reads := time.Now(), 0
+		w := drive.NewWatch(func(_ context.Context, ids []string) ([]order.View, error) {
+			if reads++; reads == 1 {
+				time.Sleep(hangs)
+				return nil, nil
+			}
+			return []order.View{{ID: ids[0], Status: order.Confirmed}}, nil
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { w.Run(ctx) })
+		if _, err := w.Await(t.Context(), "ord_1"); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took > hangs+200*time.Millisecond {
+			t.Errorf("told after %s, %s after the read that hung", took, took-hangs)
+		}
+		stop()
+		running.Wait()
+	})
+}
+
 func TestWatchTellsWhyItDoesNotKnow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := drive.NewWatch(func(context.Context, []string) ([]order.View, error) { return nil, errors.New("throttled") })
