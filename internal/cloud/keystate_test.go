@@ -139,8 +139,8 @@ func (w *keyedWorld) bucket(t *testing.T, cfg aws.Config) {
 	}
 }
 
-func (w *keyedWorld) function(t *testing.T, cfg aws.Config, role string) {
-	c := lambda.NewFromConfig(cfg)
+// failingFunction is the code of a function that fails.
+func failingFunction(t *testing.T) *lambdatypes.FunctionCode {
 	var code bytes.Buffer
 	z := zip.NewWriter(&code)
 	h := &zip.FileHeader{Name: "bootstrap"}
@@ -150,8 +150,13 @@ func (w *keyedWorld) function(t *testing.T, cfg aws.Config, role string) {
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return &lambdatypes.FunctionCode{ZipFile: code.Bytes()}
+}
+
+func (w *keyedWorld) function(t *testing.T, cfg aws.Config, role string) {
+	c := lambda.NewFromConfig(cfg)
 	must[*lambda.CreateFunctionOutput](t)(c.CreateFunction(t.Context(), &lambda.CreateFunctionInput{
-		FunctionName: new("f"), Role: &role, Runtime: lambdatypes.RuntimeProvidedal2023, Handler: new("bootstrap"), Code: &lambdatypes.FunctionCode{ZipFile: code.Bytes()},
+		FunctionName: new("f"), Role: &role, Runtime: lambdatypes.RuntimeProvidedal2023, Handler: new("bootstrap"), Code: failingFunction(t),
 		KMSKeyArn: &w.key, Environment: &lambdatypes.Environment{Variables: map[string]string{"A": "b"}},
 	}))
 	w.use["lambda invoke"] = func(ctx context.Context) error {

@@ -85,14 +85,19 @@ func lookup(ctx context.Context, function, qualifier *string) (name, error) {
 
 func noFunction(arn string) error { return notFound("Function not found: " + arn) }
 
+// asked is the name that a request is judged by, right or wrong.
+func asked(c *wire.Call, function, qualifier *string) name {
+	_, fn, own := split(aws.ToString(function))
+	if q := aws.ToString(qualifier); q != "" {
+		own = q
+	}
+	return name{region: c.Region, account: c.Account, function: fn, qualifier: own}
+}
+
 // on is the option that judges an operation on a function.
 func on[In any](parts func(*In) (function, qualifier *string)) wire.Option {
 	return wire.On(func(c *wire.Call, in *In) []string {
 		function, qualifier := parts(in)
-		_, fn, own := split(aws.ToString(function))
-		if q := aws.ToString(qualifier); q != "" {
-			own = q
-		}
-		return []string{name{region: c.Region, account: c.Account, function: fn}.qualified(own)}
+		return []string{asked(c, function, qualifier).full()}
 	})
 }

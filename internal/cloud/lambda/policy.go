@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/google/uuid"
 
+	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -46,12 +47,25 @@ func (s *Service) registerPolicies(api *wire.API) {
 	wire.Bind(api, "POST /2015-03-31/functions/{FunctionName}/policy", s.AddPermission, wire.Status(201), wire.QueryParam("Qualifier", "Qualifier"),
 		wire.Members(nameRule, qualifierRule, "StatementId! 1..100 ([a-zA-Z0-9-_]+)", "Action! (lambda:[*]|lambda:[a-zA-Z]+|[*])", "Principal! [^\\s]+",
 			"SourceAccount 0..12 \\d{12}", "EventSourceToken 0..256 [a-zA-Z0-9._\\-]+", "PrincipalOrgID 12..34 o-[a-z0-9]{10,32}", "FunctionUrlAuthType NONE|AWS_IAM"),
-		on(func(in *sdk.AddPermissionInput) (f, q *string) { return in.FunctionName, in.Qualifier }))
+		wire.Needs(func(c *wire.Call, in *sdk.AddPermissionInput) []authz.Access {
+			keys := map[string][]string{"lambda:Principal": {*in.Principal}}
+			if in.FunctionUrlAuthType != "" {
+				keys["lambda:FunctionUrlAuthType"] = []string{string(in.FunctionUrlAuthType)}
+			}
+			return []authz.Access{{Action: "lambda:AddPermission", Resource: asked(c, in.FunctionName, in.Qualifier).full(), Context: keys}}
+		}))
 	wire.Bind(api, "GET /2015-03-31/functions/{FunctionName}/policy", s.GetPolicy, wire.QueryParam("Qualifier", "Qualifier"), wire.Members(nameRule, qualifierRule),
 		on(func(in *sdk.GetPolicyInput) (f, q *string) { return in.FunctionName, in.Qualifier }))
 	wire.Bind(api, "DELETE /2015-03-31/functions/{FunctionName}/policy/{StatementId}", s.RemovePermission, wire.Status(204),
 		wire.QueryParam("Qualifier", "Qualifier"), wire.QueryParam("RevisionId", "RevisionId"), wire.Members(nameRule, qualifierRule, "StatementId! 1..100 ([a-zA-Z0-9-_.]+)"),
-		on(func(in *sdk.RemovePermissionInput) (f, q *string) { return in.FunctionName, in.Qualifier }))
+		wire.Needs(func(c *wire.Call, in *sdk.RemovePermissionInput) []authz.Access {
+			n := asked(c, in.FunctionName, in.Qualifier)
+			a := authz.Access{Action: "lambda:RemovePermission", Resource: n.full()}
+			if of := s.permitted(n, *in.StatementId); of != "" {
+				a.Context = map[string][]string{"lambda:Principal": {of}}
+			}
+			return []authz.Access{a}
+		}))
 }
 
 var accountID = regexp.MustCompile(`^\d{12}$`)
@@ -193,6 +207,34 @@ func (s *Service) RemovePermission(ctx context.Context, in *sdk.RemovePermission
 		}
 		return policies.Put(tx, n.key()+"/"+n.qualifier, p)
 	})
+}
+
+// permitted is the principal of a statement, "" if there is none.
+func (s *Service) permitted(n name, sid string) (principal string) {
+	_ = s.DB.View(func(tx *store.Tx) error {
+		p, _, err := policies.Get(tx, n.key()+"/"+n.qualifier)
+		for _, st := range p.Statements {
+			if st.Sid == sid {
+				principal = principalText(st.Principal)
+			}
+		}
+		return err // the operation will say so
+	})
+	return principal
+}
+
+// principalText is a principal as a policy names it, without its type.
+func principalText(p any) string {
+	switch p := p.(type) {
+	case string:
+		return p
+	case map[string]any: // as it was read
+		for _, v := range p {
+			text, _ := v.(string)
+			return text
+		}
+	}
+	return ""
 }
 
 // PolicyTable is the table that ResourcePolicy reads: while it does not change,

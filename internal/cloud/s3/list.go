@@ -16,25 +16,17 @@ func (s *Service) registerLists(api *wire.API) {
 	params := func(more ...wire.Option) []wire.Option {
 		return append(more, wire.QueryParam("Prefix", "prefix"), wire.QueryParam("Delimiter", "delimiter"), wire.QueryParam("MaxKeys", "max-keys"), wire.QueryParam("EncodingType", "encoding-type"))
 	}
-	listed := func(bucket, prefix *string, action string) []authz.Access {
-		a := access(action, bucket, nil)
-		if prefix == nil {
-			prefix = new("")
-		}
-		a[0].Context = map[string][]string{"s3:prefix": {*prefix}}
-		return a
-	}
 	bind(api, "GET /{Bucket}?list-type=2", s.ListObjectsV2, params(wire.Root("ListBucketResult"), wire.QueryParam("ContinuationToken", "continuation-token"), wire.QueryParam("StartAfter", "start-after"), wire.QueryParam("FetchOwner", "fetch-owner"),
 		wire.Needs(func(_ *wire.Call, in *sdk.ListObjectsV2Input) []authz.Access {
-			return listed(in.Bucket, in.Prefix, "ListBucket")
+			return listed("ListBucket", in.Bucket, in.Prefix, in.Delimiter, in.MaxKeys)
 		}))...)
 	bind(api, "GET /{Bucket}", s.ListObjects, params(wire.Root("ListBucketResult"), wire.QueryParam("Marker", "marker"),
 		wire.Needs(func(_ *wire.Call, in *sdk.ListObjectsInput) []authz.Access {
-			return listed(in.Bucket, in.Prefix, "ListBucket")
+			return listed("ListBucket", in.Bucket, in.Prefix, in.Delimiter, in.MaxKeys)
 		}))...)
 	bind(api, "GET /{Bucket}?versions", s.ListObjectVersions, params(wire.Root("ListVersionsResult"), wire.QueryParam("KeyMarker", "key-marker"), wire.QueryParam("VersionIdMarker", "version-id-marker"),
 		wire.Needs(func(_ *wire.Call, in *sdk.ListObjectVersionsInput) []authz.Access {
-			return listed(in.Bucket, in.Prefix, "ListBucketVersions")
+			return listed("ListBucketVersions", in.Bucket, in.Prefix, in.Delimiter, in.MaxKeys)
 		}))...)
 }
 

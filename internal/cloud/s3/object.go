@@ -44,41 +44,24 @@ func rowKey(bucket, key string, order uint64) string {
 
 func (s *Service) registerObjects(api *wire.API) {
 	bind(api, "PUT /{Bucket}/{Key+}", s.PutObject, wire.Payload("Body"), wire.Needs(func(_ *wire.Call, in *sdk.PutObjectInput) []authz.Access {
-		return writing(in.Bucket, in.Key, in.Tagging, in.ACL)
+		return making{bucket: in.Bucket, key: in.Key, tagging: in.Tagging, keyID: in.SSEKMSKeyId, acl: in.ACL, encryption: in.ServerSideEncryption, class: in.StorageClass, preconditions: preconditions{in.IfMatch, in.IfNoneMatch}}.access()
 	}))
-	bind(api, "PUT /{Bucket}/{Key+}", s.CopyObject, wire.IfHeader("X-Amz-Copy-Source"), wire.Payload("CopyObjectResult"), wire.Root("CopyObjectResult"), wire.Needs(func(_ *wire.Call, in *sdk.CopyObjectInput) []authz.Access {
-		bucket, key, v := source(in.CopySource)
-		return append(writing(in.Bucket, in.Key, in.Tagging, in.ACL), access(versioned("GetObject", v), &bucket, &key)...)
-	}), wire.Members("CopySource!"))
-	bind(api, "GET /{Bucket}/{Key+}", s.GetObject, append(responseParams(), wire.Payload("Body"), wire.Needs(func(_ *wire.Call, in *sdk.GetObjectInput) []authz.Access {
-		return access(versioned("GetObject", in.VersionId), in.Bucket, in.Key)
+	bind(api, "PUT /{Bucket}/{Key+}", s.CopyObject, wire.IfHeader("X-Amz-Copy-Source"), wire.Payload("CopyObjectResult"), wire.Root("CopyObjectResult"), wire.Needs(s.copying), wire.Members("CopySource!"))
+	bind(api, "GET /{Bucket}/{Key+}", s.GetObject, append(responseParams(), wire.Payload("Body"), wire.Needs(func(c *wire.Call, in *sdk.GetObjectInput) []authz.Access {
+		return s.reading(c, in.Bucket, in.Key, in.VersionId)
 	}))...)
-	bind(api, "HEAD /{Bucket}/{Key+}", s.HeadObject, append(responseParams(), wire.Needs(func(_ *wire.Call, in *sdk.HeadObjectInput) []authz.Access {
-		return access(versioned("GetObject", in.VersionId), in.Bucket, in.Key)
+	bind(api, "HEAD /{Bucket}/{Key+}", s.HeadObject, append(responseParams(), wire.Needs(func(c *wire.Call, in *sdk.HeadObjectInput) []authz.Access {
+		return s.reading(c, in.Bucket, in.Key, in.VersionId)
 	}))...)
 	bind(api, "DELETE /{Bucket}/{Key+}", s.DeleteObject, wire.Status(204), wire.QueryParam("VersionId", "versionId"), wire.Needs(func(_ *wire.Call, in *sdk.DeleteObjectInput) []authz.Access {
-		return access(versioned("DeleteObject", in.VersionId), in.Bucket, in.Key)
+		return onVersion("DeleteObject", in.Bucket, in.Key, in.VersionId)
 	}))
 	bind(api, "POST /{Bucket}?delete", s.DeleteObjects, wire.Payload("Delete"), wire.Root("DeleteResult"), wire.Members("Delete!", "Delete.Objects! 1..1000", "Delete.Objects[].Key! 1..1024"), wire.Needs(func(_ *wire.Call, in *sdk.DeleteObjectsInput) (all []authz.Access) {
 		for _, o := range in.Delete.Objects {
-			all = append(all, access(versioned("DeleteObject", o.VersionId), in.Bucket, o.Key)...)
+			all = append(all, onVersion("DeleteObject", in.Bucket, o.Key, o.VersionId)...)
 		}
 		return all
 	}))
-}
-
-// writing is what makes an object, with tags and a canned ACL if it is given any.
-//
-// https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
-func writing(bucket, key, tagging *string, acl types.ObjectCannedACL) []authz.Access {
-	all := access("PutObject", bucket, key)
-	if tagging != nil && *tagging != "" {
-		all = append(all, access("PutObjectTagging", bucket, key)...)
-	}
-	if acl != "" {
-		all = append(all, access("PutObjectAcl", bucket, key)...)
-	}
-	return all
 }
 
 // responseParams bind what a reader may override, and the version on both sides.
@@ -334,6 +317,26 @@ func source(h *string) (bucket, key string, id *string) {
 	return bucket, key, id
 }
 
+// copying is what CopyObject needs. Tags that come along are read from one object
+// and put on the other.
+//
+// https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+func (s *Service) copying(c *wire.Call, in *sdk.CopyObjectInput) []authz.Access {
+	bucket, key, id := source(in.CopySource)
+	m := making{
+		bucket: in.Bucket, key: in.Key, keyID: in.SSEKMSKeyId, source: in.CopySource, acl: in.ACL, encryption: in.ServerSideEncryption,
+		class: in.StorageClass, directive: in.MetadataDirective, preconditions: preconditions{in.IfMatch, in.IfNoneMatch},
+	}
+	if in.TaggingDirective == types.TaggingDirectiveReplace {
+		m.tagging = in.Tagging
+	}
+	all := append(m.access(), s.reading(c, &bucket, &key, id)...)
+	if in.TaggingDirective != types.TaggingDirectiveReplace && c.Principal.Type != authz.Root && len(s.tags(&bucket, &key, id)) > 0 {
+		all = append(append(all, onVersion("GetObjectTagging", &bucket, &key, id)...), access("PutObjectTagging", in.Bucket, in.Key)...)
+	}
+	return all
+}
+
 // CopyObject copies an object, decrypting and encrypting it in the caller's name.
 func (s *Service) CopyObject(ctx context.Context, in *sdk.CopyObjectInput) (*sdk.CopyObjectOutput, error) {
 	fromBucket, fromKey, id := source(in.CopySource)
@@ -358,6 +361,11 @@ func (s *Service) CopyObject(ctx context.Context, in *sdk.CopyObjectInput) (*sdk
 	v := &version{Key: *in.Key, Meta: old.Meta, Headers: old.Headers, Tags: old.Tags}
 	if in.MetadataDirective == types.MetadataDirectiveReplace {
 		v.Meta, v.Headers = in.Metadata, kept(map[string]*string{"ContentType": in.ContentType, "ContentEncoding": in.ContentEncoding, "CacheControl": in.CacheControl})
+	}
+	if in.TaggingDirective == types.TaggingDirectiveReplace {
+		if v.Tags, err = parseTags(in.Tagging); err != nil {
+			return nil, err
+		}
 	}
 	var check blob
 	if err := check.verify(struct{}{}, nil, body); err != nil {

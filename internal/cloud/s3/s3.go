@@ -14,7 +14,6 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
-	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/event"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
@@ -100,23 +99,6 @@ func headerName(field string) string {
 		return "X-Amz-Checksum-" + n
 	}
 	return headerNames[field]
-}
-
-// access is a rule for one action, on the bucket or, with a key, the object.
-func access(action string, bucket, key *string) []authz.Access {
-	resource := arn(*bucket)
-	if key != nil {
-		resource += "/" + *key
-	}
-	return []authz.Access{{Action: "s3:" + action, Resource: resource}}
-}
-
-// versioned is the action for a request that may name a version.
-func versioned(action string, version *string) string {
-	if version != nil {
-		return action + "Version"
-	}
-	return action
 }
 
 // Register adds the operations.

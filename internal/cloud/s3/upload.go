@@ -49,7 +49,7 @@ const minPart = 5 << 20
 func (s *Service) registerUploads(api *wire.API) {
 	put := func(bucket, key *string) []authz.Access { return access("PutObject", bucket, key) }
 	bind(api, "POST /{Bucket}/{Key+}?uploads", s.CreateMultipartUpload, wire.Root("InitiateMultipartUploadResult"), wire.Needs(func(_ *wire.Call, in *sdk.CreateMultipartUploadInput) []authz.Access {
-		return writing(in.Bucket, in.Key, in.Tagging, in.ACL)
+		return making{bucket: in.Bucket, key: in.Key, tagging: in.Tagging, keyID: in.SSEKMSKeyId, acl: in.ACL, encryption: in.ServerSideEncryption, class: in.StorageClass}.access()
 	}))
 	bind(api, "PUT /{Bucket}/{Key+}?partNumber&uploadId", s.UploadPart, wire.Payload("Body"), wire.QueryParam("PartNumber", "partNumber"), wire.QueryParam("UploadId", "uploadId"), wire.Needs(func(_ *wire.Call, in *sdk.UploadPartInput) []authz.Access { return put(in.Bucket, in.Key) }))
 	bind(api, "POST /{Bucket}/{Key+}?uploadId", s.CompleteMultipartUpload, wire.Payload("MultipartUpload"), wire.Root("CompleteMultipartUploadResult"), wire.QueryParam("UploadId", "uploadId"), wire.Needs(func(_ *wire.Call, in *sdk.CompleteMultipartUploadInput) []authz.Access { return put(in.Bucket, in.Key) }))
