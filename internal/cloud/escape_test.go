@@ -3,8 +3,6 @@
 package cloud
 
 import (
-	"archive/zip"
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -169,33 +167,4 @@ func refusedAs(t *testing.T, name string, err error, code string) {
 	if !errors.As(err, &api) || api.ErrorCode() != code {
 		t.Errorf("%.40q: %.200v, want %s", name, err, code)
 	}
-}
-
-type file struct {
-	name, text string
-	mode       fs.FileMode
-}
-
-func packed(t *testing.T, files ...file) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	for _, f := range files {
-		h := &zip.FileHeader{Name: f.name, Method: zip.Deflate}
-		h.SetMode(f.mode | 0o600)
-		w, err := z.CreateHeader(h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasSuffix(f.name, "/") {
-			continue
-		}
-		if _, err := io.WriteString(w, f.text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -141,16 +142,37 @@ func (w *keyedWorld) bucket(t *testing.T, cfg aws.Config) {
 
 // failingFunction is the code of a function that fails.
 func failingFunction(t *testing.T) *lambdatypes.FunctionCode {
-	var code bytes.Buffer
-	z := zip.NewWriter(&code)
-	h := &zip.FileHeader{Name: "bootstrap"}
-	h.SetMode(0o755)
-	f := must[io.Writer](t)(z.CreateHeader(h))
-	must[int](t)(f.Write([]byte("#!/bin/sh\nexit 1\n")))
+	t.Helper()
+	return &lambdatypes.FunctionCode{ZipFile: packed(t, file{"bootstrap", "#!/bin/sh\nexit 1\n", 0o755})}
+}
+
+type file struct {
+	name, text string
+	mode       fs.FileMode
+}
+
+func packed(t *testing.T, files ...file) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, f := range files {
+		h := &zip.FileHeader{Name: f.name, Method: zip.Deflate}
+		h.SetMode(f.mode | 0o600)
+		w, err := z.CreateHeader(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(f.name, "/") {
+			continue
+		}
+		if _, err := io.WriteString(w, f.text); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return &lambdatypes.FunctionCode{ZipFile: code.Bytes()}
+	return b.Bytes()
 }
 
 func (w *keyedWorld) function(t *testing.T, cfg aws.Config, role string) {

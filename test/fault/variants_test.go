@@ -112,7 +112,7 @@ func TestKnownBad(t *testing.T) {
 	for _, v := range variants {
 		t.Run(strings.ReplaceAll(v.name, " ", "-"), func(t *testing.T) {
 			if v.slow && !*slow {
-				t.Skip("only with -slow")
+				t.Skip("it takes a minute for each schedule: -slow, as make soak does")
 			}
 			t.Parallel()
 			w := take(t)

@@ -21,7 +21,7 @@ import (
 // statement of its roles is removed, and a delivery tries without.
 func TestDeliveriesStopWithout(t *testing.T) {
 	if !*exhaustive {
-		t.Skip("a delivery for each statement takes minutes: -exhaustive")
+		t.Skip("a delivery for each statement takes minutes: -exhaustive, as make security does")
 	}
 	w := newWorld(t)
 	w.lives()

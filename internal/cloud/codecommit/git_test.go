@@ -77,7 +77,7 @@ func remote(t *testing.T, server, user, secret, repository string) string {
 // TestGit clones, pushes, fetches and is refused, with the real git.
 func TestGit(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("there is no git")
+		t.Fatalf("git is needed beside Go: %v", err)
 	}
 	r := newRig(t)
 	server := r.serve(t)

@@ -48,10 +48,10 @@ func (s *Service) registerObjects(api *wire.API) {
 	}))
 	bind(api, "PUT /{Bucket}/{Key+}", s.CopyObject, wire.IfHeader("X-Amz-Copy-Source"), wire.Payload("CopyObjectResult"), wire.Root("CopyObjectResult"), wire.Needs(s.copying), wire.Members("CopySource!"))
 	bind(api, "GET /{Bucket}/{Key+}", s.GetObject, append(responseParams(), wire.Payload("Body"), wire.Needs(func(c *wire.Call, in *sdk.GetObjectInput) []authz.Access {
-		return s.reading(c, in.Bucket, in.Key, in.VersionId)
+		return reading(in.Bucket, in.Key, in.VersionId, s.tags(c, in.Bucket, in.Key, in.VersionId))
 	}))...)
 	bind(api, "HEAD /{Bucket}/{Key+}", s.HeadObject, append(responseParams(), wire.Needs(func(c *wire.Call, in *sdk.HeadObjectInput) []authz.Access {
-		return s.reading(c, in.Bucket, in.Key, in.VersionId)
+		return reading(in.Bucket, in.Key, in.VersionId, s.tags(c, in.Bucket, in.Key, in.VersionId))
 	}))...)
 	bind(api, "DELETE /{Bucket}/{Key+}", s.DeleteObject, wire.Status(204), wire.QueryParam("VersionId", "versionId"), wire.Needs(func(_ *wire.Call, in *sdk.DeleteObjectInput) []authz.Access {
 		return onVersion("DeleteObject", in.Bucket, in.Key, in.VersionId)
@@ -330,8 +330,9 @@ func (s *Service) copying(c *wire.Call, in *sdk.CopyObjectInput) []authz.Access 
 	if in.TaggingDirective == types.TaggingDirectiveReplace {
 		m.tagging = in.Tagging
 	}
-	all := append(m.access(), s.reading(c, &bucket, &key, id)...)
-	if in.TaggingDirective != types.TaggingDirectiveReplace && c.Principal.Type != authz.Root && len(s.tags(&bucket, &key, id)) > 0 {
+	tags := s.tags(c, &bucket, &key, id)
+	all := append(m.access(), reading(&bucket, &key, id, tags)...)
+	if in.TaggingDirective != types.TaggingDirectiveReplace && len(tags) > 0 {
 		all = append(append(all, onVersion("GetObjectTagging", &bucket, &key, id)...), access("PutObjectTagging", in.Bucket, in.Key)...)
 	}
 	return all
