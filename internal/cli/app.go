@@ -20,6 +20,7 @@ type app struct {
 	globals
 
 	command   *cobra.Command // the one that runs
+	latency   latencyFlags   // of a cloud that it starts
 	data      Result         // for the envelope
 	streaming bool           // lines of JSON were written
 	opened    *target.Target
@@ -101,7 +102,7 @@ func (a *app) redirected(ctx context.Context, folder local.Folder) string {
 
 // cloudCommandLine starts the local cloud in the background.
 func (a *app) cloudCommandLine() []string {
-	return append(a.cloudInBackground(), "--auto")
+	return append(append(a.cloudInBackground(), "--auto"), a.latency.arguments()...)
 }
 
 // cloudInBackground is how this program is started again. Whatever limits the

@@ -34,6 +34,7 @@ type cloudStartOptions struct {
 	port, readyFD               int
 	account, region             string
 	faults                      faultFlags
+	latency                     latencyFlags
 }
 
 func (a *app) cloudStartCommand() *cobra.Command {
@@ -52,6 +53,10 @@ MINIFORGE_ROOT_SECRET_ACCESS_KEY set the root credentials.`,
 		} else if o.port < 0 || o.port > 65535 {
 			return nil, usageError(c, fmt.Errorf("port %d is not between 0 and 65535", o.port))
 		}
+		o.latency.seed = o.faults.seed
+		if err := o.latency.check(); err != nil {
+			return nil, usageError(c, err)
+		}
 		if c.Flags().Changed("region") { // the global flag: here it is the cloud's default
 			o.region = a.region
 		}
@@ -59,6 +64,7 @@ MINIFORGE_ROOT_SECRET_ACCESS_KEY set the root credentials.`,
 	})
 	f := c.Flags()
 	o.faults.register(f)
+	o.latency.register(f)
 	f.BoolVar(&o.background, "background", false, "return once the cloud answers")
 	f.BoolVar(&o.ephemeral, "ephemeral", false, "keep everything in memory")
 	f.IntVar(&o.port, "port", local.DefaultPort, "port on 127.0.0.1; 0 for any free one")
@@ -89,7 +95,7 @@ func (a *app) cloudStart(ctx context.Context, o cloudStartOptions) (Result, erro
 	}
 	err = folder.Serve(ctx, local.Options{
 		Faults: schedule, FaultState: state, Kill: a.killCloud(folder, o),
-		Port: o.port, Account: o.account, Region: o.region, Ephemeral: o.ephemeral, Auto: o.auto, Version: version(),
+		Latency: o.latency.running(), Seed: o.latency.seed, Port: o.port, Account: o.account, Region: o.region, Ephemeral: o.ephemeral, Auto: o.auto, Version: version(),
 		RootAccessKeyID:     a.env.Getenv("MINIFORGE_ROOT_ACCESS_KEY_ID"),
 		RootSecretAccessKey: a.env.Getenv("MINIFORGE_ROOT_SECRET_ACCESS_KEY"),
 		Logger:              slog.New(slog.NewTextHandler(a.env.Stderr, nil)),
@@ -112,7 +118,7 @@ func (a *app) cloudStart(ctx context.Context, o cloudStartOptions) (Result, erro
 
 func (a *app) cloudStartBackground(ctx context.Context, folder local.Folder, o cloudStartOptions) (Result, error) {
 	if s, err := folder.Running(ctx); err == nil && !o.fits(s) {
-		return cloudResult{State: s, Running: true}, fail(exitFailed, "stop it by: miniforge cloud stop", fmt.Errorf("%w as process %d, and not as asked for", local.ErrRunning, s.PID))
+		return cloudResult{State: s, Running: true}, misfit(s)
 	}
 	command := a.cloudInBackground()
 	if o.port != local.AnyPort {
@@ -134,6 +140,7 @@ func (a *app) cloudStartBackground(ctx context.Context, folder local.Folder, o c
 		}
 		command = append(command, "--fault="+a.path(o.faults.file), fmt.Sprintf("--seed=%d", o.faults.seed))
 	}
+	command = append(command, o.latency.arguments()...)
 	s, err := folder.Start(ctx, command)
 	if err != nil {
 		return nil, err
@@ -144,7 +151,7 @@ func (a *app) cloudStartBackground(ctx context.Context, folder local.Folder, o c
 // fits reports whether the cloud that runs is the one asked for.
 func (o cloudStartOptions) fits(s local.State) bool {
 	return (o.port == local.AnyPort || o.port == s.Port) && (o.account == "" || o.account == s.Account) &&
-		(o.region == "" || o.region == s.Region) && o.ephemeral == s.Ephemeral
+		(o.region == "" || o.region == s.Region) && o.ephemeral == s.Ephemeral && o.latency.fits(s)
 }
 
 func (a *app) cloudStopCommand() *cobra.Command {
@@ -212,10 +219,12 @@ func (r cloudResult) MarshalJSON() ([]byte, error) {
 		Account   string    `json:"account,omitempty"`
 		Region    string    `json:"region,omitempty"`
 		Ephemeral bool      `json:"ephemeral"`
+		Latency   string    `json:"latency,omitempty"`
+		Seed      uint64    `json:"seed,omitempty"`
 		StartedAt time.Time `json:"started_at,omitzero"`
 		Version   string    `json:"version,omitempty"`
 		Folder    string    `json:"folder,omitempty"`
-	}{r.Running, r.State.PID, r.State.Endpoint, r.State.Account, r.State.Region, r.State.Ephemeral, r.State.StartedAt, r.State.Version, r.Folder})
+	}{r.Running, r.State.PID, r.State.Endpoint, r.State.Account, r.State.Region, r.State.Ephemeral, r.State.Latency, r.State.Seed, r.State.StartedAt, r.State.Version, r.Folder})
 }
 
 // Text implements Result.
@@ -223,6 +232,9 @@ func (r cloudResult) Text(p *ui.Page) {
 	switch {
 	case r.Running:
 		p.Line(p.Good("●"), p.Bold(r.State.Endpoint), fmt.Sprintf(" account %s, region %s, process %d", r.State.Account, r.State.Region, r.State.PID))
+		if r.State.Latency != "" {
+			p.Line(p.Dim(fmt.Sprintf("  takes its time as %s does, by seed %d", r.State.Latency, r.State.Seed)))
+		}
 		p.Line(p.Dim(`  other tools: eval "$(miniforge cloud env)"`))
 	case r.State.Port == 0:
 		p.Line(p.Dim("○"), "The cloud has never been started.")

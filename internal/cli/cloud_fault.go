@@ -30,7 +30,7 @@ type faultFlags struct {
 
 func (o *faultFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&o.file, "fault", "", "inject the faults of this schedule (YAML or JSON; see docs/faults.md)")
-	f.Uint64Var(&o.seed, "seed", 0, "seed of the schedule, instead of the one in it")
+	f.Uint64Var(&o.seed, "seed", 0, "seed of the schedule, instead of the one in it, and of --latency")
 	f.BoolVar(&o.resume, "resume-faults", false, "go on with the schedule that killed the cloud")
 	f.Lookup("resume-faults").Hidden = true
 }
@@ -59,6 +59,7 @@ func (a *app) killCloud(folder local.Folder, o cloudStartOptions) func([]byte) {
 		if o.auto {
 			command = append(command, "--auto")
 		}
+		command = append(command, o.latency.arguments()...)
 		err := folder.Replace(command, state)
 		panic(fmt.Sprintf("the cloud was to be killed and started again: %v", err))
 	}

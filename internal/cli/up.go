@@ -47,6 +47,9 @@ left alone: a second run changes nothing. A run that was killed may be repeated.
 				return nil, usageError(c, fmt.Errorf("--without %q: only %q may be left out", ui.Clean(part), withoutPipeline))
 			}
 		}
+		if err := a.checkLatency(c); err != nil {
+			return nil, err
+		}
 		return a.up(ctx, o)
 	})
 	f := c.Flags()
@@ -54,6 +57,8 @@ left alone: a second run changes nothing. A run that was killed may be repeated.
 	f.BoolVar(&o.wait, "wait", false, "wait until the API answers with the function behind it")
 	f.BoolVar(&o.replace, "replace", false, "delete and recreate what cannot be changed in place; its data is lost")
 	f.StringVar(&o.source, "source", "", "checkout with the functions' sources (default: the one around the working directory)")
+	a.latency.register(f)
+	f.Uint64Var(&a.latency.seed, "seed", 0, "what --latency draws by: the same seed, the same times")
 	f.StringSliceVar(&o.without, "without", nil, "leave a part out: pipeline (what there is of it stays as it is)")
 	return c
 }
@@ -63,6 +68,9 @@ func (a *app) up(ctx context.Context, o upOptions) (Result, error) {
 	t, err := a.open(ctx, target.StartAlways)
 	if err != nil {
 		return nil, err
+	}
+	if t.Kind == target.Local && !a.latency.fits(t.Local) {
+		return nil, misfit(t.Local)
 	}
 	if !o.plan {
 		lock, err := a.lock(t, "up")
@@ -181,10 +189,11 @@ func (a *app) ensure(ctx context.Context, s *stack.Stack, t *target.Target, o up
 	if r.Steps, err = g.Ensure(ctx, walk); err != nil {
 		return err
 	}
+	r.Critical = g.CriticalPath(r.Steps)
 	if r.Seeded, err = s.Seed(ctx); err != nil {
 		return err
 	}
-	if r.API, err = s.Endpoint(ctx); err != nil || !o.wait {
+	if r.API, err = s.KnownEndpoint(); err != nil || !o.wait {
 		return err
 	}
 	return a.awaitAPI(ctx, &drive.Client{URL: r.API, HTTP: t.HTTP})
@@ -246,16 +255,21 @@ func (a *app) buildInto(ctx context.Context, o artifact.Options) (_ []artifact.P
 type upResult struct {
 	Stack string `json:"stack"`
 	Place
-	Plan   bool         `json:"plan"`
-	Steps  []graph.Step `json:"steps"`
-	Seeded int          `json:"seeded"`
-	API    string       `json:"api,omitempty"`
+	Plan  bool         `json:"plan"`
+	Steps []graph.Step `json:"steps"`
+	// Critical is the chain of steps that the run could not be faster than.
+	Critical graph.CriticalPath `json:"critical_path,omitzero"`
+	Seeded   int                `json:"seeded"`
+	API      string             `json:"api,omitempty"`
 	// Kept tells of a pipeline that was left out, and exists.
 	Kept string        `json:"kept,omitempty"`
 	Took time.Duration `json:"took_ns"`
 
 	flags string // that lead other commands to the same stack
 }
+
+// longRun is how long a run takes for which people ask what took so long.
+const longRun = 10 * time.Second
 
 // Text implements Result.
 func (r upResult) Text(p *ui.Page) {
@@ -264,6 +278,9 @@ func (r upResult) Text(p *ui.Page) {
 		p.Line(p.Bold("Plan for "+r.Stack+":"), counts(r.Steps, planned))
 	} else {
 		p.Line(p.Bold("Stack "+r.Stack+":"), counts(r.Steps, past), p.Dim("in "+ui.Duration(r.Took)))
+		if r.Took >= longRun {
+			p.Line(p.Dim(fmt.Sprintf("the longest chain took %s: %s", ui.Duration(r.Critical.Took), strings.Join(r.Critical.IDs, ", "))))
+		}
 	}
 	if r.Kept != "" {
 		p.Line(p.Warn("note:"), r.Kept)

@@ -25,6 +25,7 @@ import (
 	"miniforge/internal/cloud/fault"
 	"miniforge/internal/cloud/iam"
 	"miniforge/internal/cloud/lambda"
+	"miniforge/internal/cloud/latency"
 	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/sts"
@@ -53,6 +54,8 @@ type Options struct {
 	// Kill was given, and goes before.
 	Faults     fault.Schedule
 	FaultState []byte
+	// Latency has calls, deliveries and changes take their time; nil: none.
+	Latency *latency.Model
 	// Audit, if set, is told of every permission that a caller was judged by,
 	// from outside and between services. It is called by many goroutines and
 	// must not wait for anything.
@@ -177,7 +180,7 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == FaultPath:
 		c.faultAdmin().ServeHTTP(w, r)
 	case strings.HasPrefix(r.URL.Path, apigw.BasePath):
-		c.faults.HTTP(route, c.apis).ServeHTTP(w, r)
+		c.opts.Latency.HTTP(c.faults.HTTP(route, c.apis)).ServeHTTP(w, r)
 	case strings.HasPrefix(r.URL.Path, codecommit.GitPath):
 		c.repositories.ServeGit(w, r)
 	case strings.HasPrefix(r.URL.Path, lambda.CodePath):

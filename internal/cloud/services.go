@@ -3,6 +3,7 @@ package cloud
 import (
 	"context"
 	"strings"
+	"time"
 
 	"miniforge/internal/cloud/apigw"
 	"miniforge/internal/cloud/authz"
@@ -17,6 +18,7 @@ import (
 	"miniforge/internal/cloud/kms"
 	"miniforge/internal/cloud/lambda"
 	"miniforge/internal/cloud/lambda/sandbox"
+	"miniforge/internal/cloud/latency"
 	"miniforge/internal/cloud/logs"
 	"miniforge/internal/cloud/s3"
 	"miniforge/internal/cloud/sfn"
@@ -38,17 +40,21 @@ func (c *Cloud) compose(master []byte) error {
 	}
 	signals := &event.Signals{}
 	db, log, account := c.db, c.log, c.Account
+	var settle latency.Settle
+	if c.opts.Latency != nil {
+		settle = c.opts.Latency.Settle
+	}
 
-	c.iam = iam.New(iam.Options{DB: db, Log: log, Account: account})
+	c.iam = iam.New(iam.Options{DB: db, Log: log, Account: account, Settle: settle})
 	c.sts = sts.New(sts.Options{Account: account, Master: master, Role: c.iam.Role, PolicyDocument: c.iam.PolicyDocument})
 	keys := kms.New(kms.Options{DB: db, Tasks: q, Log: log, Account: account, Master: master, PrincipalExists: c.iam.PrincipalExists})
 	logGroups := logs.New(logs.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
 	buckets := s3.New(s3.Options{DB: db, Caller: c.mux, Log: log, Account: account})
-	tables := dynamodb.New(dynamodb.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
+	tables := dynamodb.New(dynamodb.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Settle: settle})
 	queues := sqs.New(sqs.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	topics := sns.New(sns.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
 	buses := events.New(events.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
-	c.functions = lambda.New(lambda.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("functions"), Endpoint: c.Endpoint, Launcher: faultyLauncher{sandbox.NewProcesses(log), c.faults}})
+	c.functions = lambda.New(lambda.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("functions"), Endpoint: c.Endpoint, Launcher: slowLauncher{faultyLauncher{sandbox.NewProcesses(log), c.faults}, c.opts.Latency}, Settle: settle})
 	machines := sfn.New(sfn.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
 	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account, Overloaded: func() bool { return machines.Busy() >= maxBusy }})
 
@@ -64,6 +70,9 @@ func (c *Cloud) compose(master []byte) error {
 	for _, r := range []registrar{c.iam, c.sts, keys, logGroups, buckets, tables, queues, topics, buses, c.functions, machines, c.apis, c.repositories, builds, deployments, pipelines, tagging.New(tagged)} {
 		r.Register(c.mux, q)
 	}
+	for _, kind := range c.opts.Latency.Hops() {
+		q.Delay(kind, func() time.Duration { return c.opts.Latency.Hop(kind) })
+	}
 	policies := map[string]policyTable{
 		"lambda": {c.functions, lambda.PolicyTable}, "logs": {logGroups, logs.PolicyTable}, "s3": {buckets, s3.PolicyTable}, "sns": {topics, sns.PolicyTable},
 		"sqs": {queues, sqs.PolicyTable}, "events": {buses, events.PolicyTable}, "kms": {keys, ""},
@@ -75,6 +84,7 @@ func (c *Cloud) compose(master []byte) error {
 			return resourceTags(ctx, tagged, arn)
 		},
 	}
+	c.mux.Use(c.opts.Latency.Intercept)
 	c.mux.Use(c.authorize)
 	c.mux.Use(c.faults.Intercept)
 	c.start(q, c.apis.Run, c.functions.Run)

@@ -226,3 +226,11 @@ func (s *Stack) Endpoint(ctx context.Context) (string, error) {
 	}
 	return aws.ToString(api.ApiEndpoint), nil
 }
+
+// KnownEndpoint is Endpoint as a walk of the graph has just found it.
+func (s *Stack) KnownEndpoint() (string, error) {
+	if s.api.Endpoint() == "" {
+		return "", ErrNoEndpoint
+	}
+	return s.api.Endpoint(), nil
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/latency"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -35,6 +36,10 @@ func (s *Service) UpdateTable(ctx context.Context, in *sdk.UpdateTableInput) (*s
 			if r.Version != t.Version {
 				return errStale
 			}
+			if err := r.settled(); err != nil {
+				return err
+			}
+			r.changing(s.Settle.Of(latency.TableUpdated), true)
 			if err := s.alter(tx, t, r, st, in); err != nil {
 				return err
 			}

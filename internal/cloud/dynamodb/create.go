@@ -2,6 +2,7 @@ package dynamodb
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"miniforge/internal/cloud/authz"
+	"miniforge/internal/cloud/latency"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -56,8 +58,8 @@ func (s *Service) registerTables(api *wire.API) {
 	wire.Handle(api, s.ListTables, wire.Members("ExclusiveStartTableName"+nameRule, "Limit 1..100"))
 }
 
-// CreateTable makes a table. The answer says CREATING, as on AWS; the table
-// can be used at once.
+// CreateTable makes a table. The answer says CREATING, as on AWS; unless tables
+// are to settle, it can be used at once.
 func (s *Service) CreateTable(ctx context.Context, in *sdk.CreateTableInput) (*sdk.CreateTableOutput, error) {
 	c := wire.CallOf(ctx)
 	r, err := newTable(in)
@@ -68,6 +70,10 @@ func (s *Service) CreateTable(ctx context.Context, in *sdk.CreateTableInput) (*s
 	if t, err := s.lookup(c.Region, r.Name); err != nil || t != nil {
 		return nil, inUse(err, r.Name)
 	}
+	if t, err := s.deleting(c.Region, r.Name); err != nil || t != nil {
+		return nil, errors.Join(err, busy("deleted", r.Name))
+	}
+	r.changing(s.Settle.Of(latency.TableCreated), false)
 	kmsKey, err := kmsKeyOf(in.SSESpecification)
 	if err != nil {
 		return nil, err

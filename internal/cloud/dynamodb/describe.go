@@ -19,7 +19,8 @@ import (
 func (s *Service) DescribeTable(ctx context.Context, in *sdk.DescribeTableInput) (*sdk.DescribeTableOutput, error) {
 	t, err := s.described(ctx, in.TableName)
 	if err != nil {
-		return nil, err
+		d, err := s.farewell(wire.CallOf(ctx), in.TableName, err)
+		return &sdk.DescribeTableOutput{Table: d}, err
 	}
 	var st *state
 	err = s.DB.View(func(tx *store.Tx) (err error) {
@@ -60,7 +61,7 @@ func (s schema) elements() []types.KeySchemaElement {
 // description is a table as the control plane shows it.
 func (s *Service) description(t *table, st *state) *types.TableDescription {
 	d := &types.TableDescription{
-		TableName: &t.Name, TableArn: &t.arn, TableId: &t.ID, TableStatus: types.TableStatusActive, CreationDateTime: &t.Created,
+		TableName: &t.Name, TableArn: &t.arn, TableId: &t.ID, TableStatus: t.status(), CreationDateTime: &t.Created,
 		KeySchema: t.Schema.elements(), ItemCount: &st.items, TableSizeBytes: &st.bytes, DeletionProtectionEnabled: &t.Protected,
 		ProvisionedThroughput: t.Throughput.description(), OnDemandThroughput: t.OnDemand, WarmThroughput: t.warm(),
 	}
@@ -106,6 +107,9 @@ func (s *Service) describeIndex(t *table, ix *index, st *state, d *types.TableDe
 	g := types.GlobalSecondaryIndexDescription{
 		IndexName: &ix.Name, IndexArn: &arn, KeySchema: ix.Schema.elements(), Projection: p, ItemCount: &u.items, IndexSizeBytes: &u.bytes,
 		IndexStatus: types.IndexStatusActive, ProvisionedThroughput: ix.Throughput.description(), OnDemandThroughput: ix.OnDemand,
+	}
+	if t.status() == types.TableStatusCreating {
+		g.IndexStatus = types.IndexStatusCreating
 	}
 	if ix.Backfilling {
 		g.IndexStatus, g.Backfilling = types.IndexStatusCreating, new(true)
@@ -175,7 +179,8 @@ func (s *Service) ListTables(ctx context.Context, in *sdk.ListTablesInput) (*sdk
 func (s *Service) DeleteTable(ctx context.Context, in *sdk.DeleteTableInput) (*sdk.DeleteTableOutput, error) {
 	t, err := s.described(ctx, in.TableName)
 	if err != nil {
-		return nil, err
+		d, err := s.farewell(wire.CallOf(ctx), in.TableName, err)
+		return &sdk.DeleteTableOutput{TableDescription: d}, err
 	}
 	var st *state
 	err = s.DB.Update(ctx, func(tx *store.Tx) error {
@@ -185,6 +190,9 @@ func (s *Service) DeleteTable(ctx context.Context, in *sdk.DeleteTableInput) (*s
 		}
 		if !ok {
 			return noTable(t.Name)
+		}
+		if err := r.settled(); err != nil {
+			return err
 		}
 		if r.Protected {
 			return invalid("Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.")
@@ -203,6 +211,9 @@ func (s *Service) DeleteTable(ctx context.Context, in *sdk.DeleteTableInput) (*s
 		}
 		tx.OnCommit(s.tables.Forget)
 		if err := s.sendPurge(tx, t, slices.Collect(indexNumbers(t.Indexes)), true); err != nil {
+			return err
+		}
+		if err := s.bury(tx, r); err != nil {
 			return err
 		}
 		return tableRows.Delete(tx, t.key)

@@ -18,6 +18,7 @@ import (
 
 	"miniforge/internal/cloud/dynamodb/attr"
 	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/latency"
 	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
@@ -31,6 +32,8 @@ type Options struct {
 	Signals *event.Signals
 	Log     *slog.Logger
 	Account string
+	// Settle is how long tables are CREATING, UPDATING and DELETING.
+	Settle latency.Settle
 }
 
 // A Service serves the tables of all regions.

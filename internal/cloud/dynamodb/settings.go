@@ -59,6 +59,9 @@ func (s *Service) UpdateTimeToLive(ctx context.Context, in *sdk.UpdateTimeToLive
 	}
 	sp := in.TimeToLiveSpecification
 	_, err = s.change(ctx, t, func(tx *store.Tx, r *tableRow, st *state) error {
+		if err := r.settled(); err != nil {
+			return err
+		}
 		switch on := *sp.Enabled; {
 		case on && r.TTL.Enabled && r.TTL.Attribute == *sp.AttributeName:
 			return invalid("TimeToLive is already enabled")
@@ -129,6 +132,9 @@ func (s *Service) UpdateContinuousBackups(ctx context.Context, in *sdk.UpdateCon
 		return nil, invalid("RecoveryPeriodInDays can only be specified when PointInTimeRecoveryEnabled is true")
 	}
 	t, err = s.change(ctx, t, func(_ *store.Tx, r *tableRow, _ *state) error {
+		if r.settled() != nil {
+			return &types.ContinuousBackupsUnavailableException{Message: new("Backups are being enabled for the table: " + r.Name + ". Please retry later")}
+		}
 		if !*sp.PointInTimeRecoveryEnabled {
 			r.PITR = pitr{}
 			return nil

@@ -25,6 +25,10 @@ type tableRow struct {
 	// Version counts changes of the row, so that a request that began before
 	// a change notices it; see [Service.state].
 	Version uint64 `json:"version"`
+	// Ready is when the last change is in effect; until then the table is
+	// UPDATING or, where it is new, CREATING.
+	Ready    time.Time `json:"ready,omitzero"`
+	Updating bool      `json:"updating,omitempty"`
 
 	Schema     schema            `json:"schema"`
 	Attributes map[string]string `json:"attributes"` // key attributes of table and indexes: name -> S, N, B
@@ -147,7 +151,7 @@ func (s *Service) lookup(region, name string) (*table, error) {
 func (s *Service) table(ctx context.Context, given *string) (*table, error) {
 	region := wire.CallOf(ctx).Region
 	t, err := s.lookup(region, s.nameOf(region, given))
-	if err == nil && t == nil {
+	if err == nil && (t == nil || t.status() == types.TableStatusCreating) {
 		err = notFound()
 	}
 	return t, err

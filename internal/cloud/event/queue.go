@@ -47,6 +47,7 @@ type kind struct {
 	name    string
 	handler Handler
 	workers int
+	delay   func() time.Duration // nil: none
 	busy    int
 	waiting entries          // not running; a heap
 	lanes   map[string]*lane // lanes with a task running
@@ -83,6 +84,18 @@ func (q *Queue) Handle(name string, workers int, h Handler) {
 // Decorate wraps the handlers of all kinds. It is called before Run.
 func (q *Queue) Decorate(d func(Handler) Handler) { q.decorate = d }
 
+// Delay has tasks of a kind that are to run at once run so much later, as if
+// they were on their way until then. It is called before Run. A kind without a
+// handler panics, as for Handle.
+func (q *Queue) Delay(kind string, by func() time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.kinds[kind] == nil {
+		panic("event: nothing to delay: no handler for " + kind)
+	}
+	q.kinds[kind].delay = by
+}
+
 // Jump has every task that waits come due earlier by d, or later where d is
 // negative: what a jump of the clock does to timers that are set. Tasks that
 // are sent afterwards, and all of them after a restart, are not affected.
@@ -100,9 +113,9 @@ func rowKey(kind, id string) string { return kind + "\x00" + id }
 // Send implements [Sender].
 func (q *Queue) Send(tx *store.Tx, t Task) error {
 	q.mu.Lock()
-	known := q.kinds[t.Kind] != nil
+	k := q.kinds[t.Kind]
 	q.mu.Unlock()
-	if !known {
+	if k == nil {
 		return fmt.Errorf("send task: nothing handles %q", t.Kind)
 	}
 	if t.ID == "" {
@@ -113,6 +126,9 @@ func (q *Queue) Send(tx *store.Tx, t Task) error {
 	}
 	if t.Due.IsZero() {
 		t.Due = t.Sent
+		if k.delay != nil {
+			t.Due = t.Due.Add(k.delay())
+		}
 	}
 	seq, err := uuid.NewV7()
 	if err != nil {

@@ -298,3 +298,24 @@ func TestATaskWhoseEndIsNotRecordedIsDoneAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestDelay: what is to run at once is on its way for a while; what has its own
+// time is not, and neither is a task that is tried again.
+func TestDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(store.Memory())
+		r.Handle("slow", 10, func(_ context.Context, task Task) Result {
+			r.note(task)
+			if task.ID == "twice" && task.Attempts == 0 {
+				return Retry(time.Second)
+			}
+			return Done()
+		})
+		r.Handle("fast", 1, func(_ context.Context, task Task) Result { r.note(task); return Done() })
+		r.Delay("slow", func() time.Duration { return 5 * time.Second })
+		defer r.runs(t)()
+		r.send(t, Task{Kind: "slow", ID: "twice"}, Task{Kind: "slow", ID: "due", Due: r.start.Add(time.Second)}, Task{Kind: "fast", ID: "fast"})
+		time.Sleep(10 * time.Second)
+		r.expect(t, "fast@0s", "due@1s", "twice@5s", "twice@6s")
+	})
+}

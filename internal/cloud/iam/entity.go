@@ -50,6 +50,7 @@ func (s *Service) create(ctx context.Context, k *kind, e entity, check func(*sto
 			return err
 		}
 		tx.OnCommit(s.forget)
+		s.spread(tx, s.arn(k, &e), nil)
 		return k.table.Put(tx, e.Name, e)
 	})
 }
@@ -59,6 +60,9 @@ func (s *Service) change(ctx context.Context, k *kind, name string, edit func(tx
 	return s.DB.Update(ctx, func(tx *store.Tx) error {
 		e, err := k.get(tx, name)
 		if err != nil {
+			return err
+		}
+		if err := s.spreadFrom(tx, k, e); err != nil {
 			return err
 		}
 		if err := edit(tx, &e); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/latency"
 	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
@@ -25,6 +26,8 @@ type Options struct {
 	DB      store.DB
 	Log     *slog.Logger
 	Account string
+	// Settle is how long changes take to be what requests are judged by.
+	Settle latency.Settle
 }
 
 // A Service serves the account's identities.
@@ -32,6 +35,8 @@ type Service struct {
 	Options
 	identities memo.Map[string, *identity]
 	keys       memo.Map[string, *credential]
+	past       latency.Late[*identity]   // by ARN
+	pastKeys   latency.Late[*credential] // by access key id
 }
 
 // Tables.

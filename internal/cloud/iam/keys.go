@@ -11,6 +11,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
+	"miniforge/internal/cloud/latency"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -76,6 +77,9 @@ func (s *Service) CreateAccessKey(ctx context.Context, in *sdk.CreateAccessKeyIn
 			return overLimit("Cannot exceed quota for AccessKeysPerUser: 2")
 		}
 		tx.OnCommit(s.forget)
+		if d := s.Settle.Of(latency.AccessKey); d > 0 {
+			tx.OnCommit(func() { s.pastKeys.Changed(k.ID, nil, d) })
+		}
 		return keyRows.Put(tx, k.ID, k)
 	})
 	if err != nil {

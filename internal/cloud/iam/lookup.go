@@ -29,6 +29,9 @@ type credential struct {
 // Key returns the secret of a user's access key and whom it identifies. ok is
 // false if there is no such key, or it is not active.
 func (s *Service) Key(_ context.Context, accessKeyID string) (secret string, p authz.Principal, ok bool, err error) {
+	if was, late := s.pastKeys.Before(accessKeyID); late && was == nil {
+		return "", authz.Principal{}, false, nil
+	}
 	c, err := s.keys.Get(accessKeyID, func() (c *credential, found bool, err error) {
 		err = s.DB.View(func(tx *store.Tx) error {
 			k, ok, err := keyRows.Get(tx, accessKeyID)
@@ -54,7 +57,7 @@ func (s *Service) Key(_ context.Context, accessKeyID string) (secret string, p a
 // has none. A principal that is gone has no policies. It is the
 // [authz.Engine]'s Identity.
 func (s *Service) IdentityPolicies(_ context.Context, p authz.Principal) (documents []string, boundary string, err error) {
-	i, err := s.identity(p)
+	i, err := s.judged(p)
 	if err != nil || i == nil {
 		return nil, "", err
 	}
@@ -63,14 +66,14 @@ func (s *Service) IdentityPolicies(_ context.Context, p authz.Principal) (docume
 
 // Exists tells whether the user or role that p stands for is still there.
 func (s *Service) Exists(_ context.Context, p authz.Principal) (bool, error) {
-	i, err := s.identity(p)
-	return i != nil, err
+	i, err := s.byARN(identityARN(p))
+	return theSame(i, p) != nil, err
 }
 
 // PrincipalTags returns the tags of a user or of a session's role. It is the
 // [authz.Engine]'s PrincipalTags.
 func (s *Service) PrincipalTags(_ context.Context, p authz.Principal) (map[string]string, error) {
-	i, err := s.identity(p)
+	i, err := s.judged(p)
 	if err != nil || i == nil {
 		return nil, err
 	}
@@ -80,7 +83,7 @@ func (s *Service) PrincipalTags(_ context.Context, p authz.Principal) (map[strin
 // RoleTrust returns the trust policy of a role, "" if there is none. It is
 // the resource policy of the role for sts:AssumeRole.
 func (s *Service) RoleTrust(_ context.Context, roleARN string) (string, error) {
-	i, err := s.byARN(roleARN)
+	i, err := s.inEffect(roleARN)
 	if err != nil || i == nil {
 		return "", err
 	}
@@ -154,21 +157,21 @@ func (s *Service) knownID(tx *store.Tx, id string) (bool, error) {
 	return false, nil
 }
 
-// identity is what a principal is judged by, nil for one that is gone. A role
-// that was made anew under the old name is another role.
-func (s *Service) identity(p authz.Principal) (*identity, error) {
-	arn := p.ARN
+// identityARN is that of the user or role that a principal stands for.
+func identityARN(p authz.Principal) string {
 	if p.Type == authz.AssumedRole {
-		arn = p.RoleARN
+		return p.RoleARN
 	}
-	i, err := s.byARN(arn)
-	if err != nil || i == nil {
-		return nil, err
+	return p.ARN
+}
+
+// theSame is what stands under a principal's ARN, nil where that is another: a
+// role that was made anew under the old name is another role.
+func theSame(i *identity, p authz.Principal) *identity {
+	if id, _, _ := strings.Cut(p.ID, ":"); i == nil || id != "" && id != i.ID {
+		return nil
 	}
-	if id, _, _ := strings.Cut(p.ID, ":"); id != "" && id != i.ID {
-		return nil, nil
-	}
-	return i, nil
+	return i
 }
 
 // byARN returns a user or role by its ARN, nil if there is none.

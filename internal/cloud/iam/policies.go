@@ -254,6 +254,9 @@ func (s *Service) changePolicy(ctx context.Context, arn string, edit func(*store
 		if err != nil {
 			return err
 		}
+		if err := s.spreadPolicy(tx, arn); err != nil {
+			return err
+		}
 		if err := edit(tx, &p); err != nil {
 			return err
 		}

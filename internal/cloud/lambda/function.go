@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"miniforge/internal/cloud/authz"
+	"miniforge/internal/cloud/latency"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -136,9 +137,12 @@ func (s *Service) setCode(v *versionRow, pkg []byte) (err error) {
 
 // touch gives a version a new revision and the time at which it is ready.
 func (s *Service) touch(v *versionRow, updating bool) {
-	now := time.Now()
+	now, change := time.Now(), latency.FunctionCreated
+	if updating {
+		change = latency.FunctionUpdated
+	}
 	v.Config.RevisionId, v.Config.LastModified = new(uuid.NewString()), stamp(now)
-	v.Ready, v.Updating = now.Add(s.Settle), updating
+	v.Ready, v.Updating = now.Add(s.Settle.Of(change)), updating
 }
 
 // changedLatest ends the idle processes of $LATEST as it was.

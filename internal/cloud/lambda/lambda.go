@@ -13,12 +13,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"miniforge/internal/cloud/event"
 	"miniforge/internal/cloud/lambda/sandbox"
+	"miniforge/internal/cloud/latency"
 	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
@@ -38,9 +38,9 @@ type Options struct {
 	Endpoint func() (string, error)
 	// Launcher starts functions; nil: native processes.
 	Launcher sandbox.Launcher
-	// Settle is how long functions stay Pending after they were made or
-	// changed, and mappings in transition. 0: they are ready at once.
-	Settle time.Duration
+	// Settle is how long functions are Pending or InProgress, mappings in
+	// transition, and mappings that are made without a look at their source.
+	Settle latency.Settle
 	// MaxSandboxes bounds the processes of one version; 0: 64.
 	MaxSandboxes int
 }

@@ -14,6 +14,7 @@ import (
 
 	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/event/pattern"
+	"miniforge/internal/cloud/latency"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -26,8 +27,12 @@ type mappingRow struct {
 	Enabled  bool                                  `json:"enabled"`
 	Config   types.EventSourceMappingConfiguration `json:"config"`
 	Tags     map[string]string                     `json:"tags,omitempty"`
-	Ready    time.Time                             `json:"ready"`
-	Result   string                                `json:"result"` // LastProcessingResult
+	// Ready is when the last change is in effect, Begin when the source is
+	// looked at after it. Transition is the state until it is ready.
+	Ready      time.Time `json:"ready"`
+	Begin      time.Time `json:"begin,omitzero"`
+	Transition string    `json:"transition,omitempty"`
+	Result     string    `json:"result"` // LastProcessingResult
 	// Version changes with each update, so that a runner knows it is stale.
 	Version string `json:"version"`
 }
@@ -75,7 +80,7 @@ func (s *Service) describe(m *mappingRow, transition string) types.EventSourceMa
 	if transition != "" {
 		state = transition
 	} else if time.Now().Before(m.Ready) {
-		state = map[string]string{"Enabled": "Enabling", "Disabled": "Disabling"}[state]
+		state = m.Transition
 	}
 	c.State, c.StateTransitionReason, c.LastProcessingResult = &state, new("User action"), new(m.Result)
 	c.EventSourceMappingArn = new(s.mappingARN(m.Region, m.UUID))
@@ -179,7 +184,7 @@ func (s *Service) CreateEventSourceMapping(ctx context.Context, in *sdk.CreateEv
 		if err := m.unique(tx); err != nil {
 			return err
 		}
-		return s.putMapping(tx, &m)
+		return s.putMapping(tx, &m, "Creating")
 	})
 	if err != nil {
 		return nil, err
@@ -317,12 +322,22 @@ func (m *mappingRow) unique(tx *store.Tx) error {
 	return nil
 }
 
-func (s *Service) putMapping(tx *store.Tx, m *mappingRow) error {
-	m.Version, m.Ready = uuid.NewString(), time.Now().Add(s.Settle)
+func (s *Service) putMapping(tx *store.Tx, m *mappingRow, transition string) error {
+	m.Version, m.Ready, m.Transition = uuid.NewString(), time.Now().Add(s.Settle.Of(latency.MappingChanged)), transition
+	m.Begin = m.Ready.Add(s.Settle.Of(latency.MappingBeginning))
 	m.Config.LastModified = new(time.Now().Truncate(time.Millisecond))
 	row := *m
 	tx.OnCommit(func() { s.mappings.changed(row.key()) })
 	return mappings.Put(tx, m.key(), row)
+}
+
+// idleMapping finds a mapping for a change, which one under way refuses.
+func idleMapping(tx *store.Tx, region string, id *string, verb string) (mappingRow, error) {
+	m, err := findMapping(tx, region, id)
+	if err == nil && time.Now().Before(m.Ready) {
+		err = &types.ResourceInUseException{Message: new("Cannot " + verb + " the event source mapping because it is in use.")}
+	}
+	return m, err
 }
 
 func findMapping(tx *store.Tx, region string, id *string) (mappingRow, error) {
@@ -384,7 +399,7 @@ func (s *Service) UpdateEventSourceMapping(ctx context.Context, in *sdk.UpdateEv
 	c := wire.CallOf(ctx)
 	var m mappingRow
 	err := s.DB.Update(ctx, func(tx *store.Tx) (err error) {
-		if m, err = findMapping(tx, c.Region, in.UUID); err != nil {
+		if m, err = idleMapping(tx, c.Region, in.UUID, "update"); err != nil {
 			return err
 		}
 		if in.FunctionName != nil {
@@ -406,7 +421,7 @@ func (s *Service) UpdateEventSourceMapping(ctx context.Context, in *sdk.UpdateEv
 		if err := m.apply(in); err != nil {
 			return err
 		}
-		return s.putMapping(tx, &m)
+		return s.putMapping(tx, &m, "Updating")
 	})
 	if err != nil {
 		return nil, err
@@ -419,7 +434,7 @@ func (s *Service) DeleteEventSourceMapping(ctx context.Context, in *sdk.DeleteEv
 	c := wire.CallOf(ctx)
 	var m mappingRow
 	err := s.DB.Update(ctx, func(tx *store.Tx) (err error) {
-		if m, err = findMapping(tx, c.Region, in.UUID); err != nil {
+		if m, err = idleMapping(tx, c.Region, in.UUID, "delete"); err != nil {
 			return err
 		}
 		var shards []string

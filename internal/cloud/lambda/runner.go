@@ -131,6 +131,9 @@ type runner struct {
 }
 
 func (x *runner) run(ctx context.Context) {
+	if !pause(ctx, time.Until(x.Begin)) {
+		return
+	}
 	var err error
 	for tries := 0; ; tries++ {
 		begun := time.Now()

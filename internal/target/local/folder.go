@@ -99,6 +99,10 @@ type State struct {
 	StartedAt       time.Time `json:"started_at"`
 	Version         string    `json:"version"`
 	Ephemeral       bool      `json:"ephemeral,omitempty"`
+	// Latency is the model of how long things take, "" for none, and Seed what
+	// it draws by.
+	Latency string `json:"latency,omitempty"`
+	Seed    uint64 `json:"seed,omitempty"`
 	// Auto says that a command started the cloud because it needed one, and
 	// that the last stack may take it along.
 	Auto bool `json:"auto,omitempty"`

@@ -28,6 +28,10 @@ type Options struct {
 	Auto                                 bool // see State
 	Version                              string
 	Logger                               *slog.Logger
+	// Latency names the model of how long things take, drawn by Seed; see
+	// package latency. Both end with the process.
+	Latency string
+	Seed    uint64
 	// Faults, FaultState and Kill are those of cloud.Options.
 	Faults     fault.Schedule
 	FaultState []byte
@@ -67,6 +71,7 @@ func (f Folder) Serve(ctx context.Context, o Options, ready func(State)) (err er
 	defer func() { err = errors.Join(err, cloud.Close()) }()
 	state.PID, state.Endpoint, state.Port = os.Getpid(), endpoint, listener.Addr().(*net.TCPAddr).Port
 	state.StartedAt, state.Version, state.Ephemeral, state.Auto = time.Now().UTC(), o.Version, o.Ephemeral, o.Auto
+	state.Latency, state.Seed = o.Latency, o.Seed
 	// The listener is open: who reads the file now and connects is answered.
 	if err := f.save(state); err != nil {
 		return err
