@@ -52,6 +52,7 @@ type durable struct {
 	// unlisted: the tree's last commit left out its list of free pages. A
 	// checkpoint under way writes it.
 	unlisted bool
+	sealed   []byte // memory of the rows of checkpoints; the one under way has it
 	// What the tree is taking in, or had no room for when it last tried: the log
 	// up to stuckSeq; nil if nothing.
 	stuck    *overlay

@@ -80,8 +80,8 @@ func (m *memory) Close() error {
 	return nil
 }
 
-func (s memState) get(table, key string) ([]byte, bool, error) {
-	row, ok := s.rows.row(table, key)
+func (s memState) get(name string) ([]byte, bool, error) {
+	row, ok := s.rows.row(name)
 	return row, ok, nil
 }
 

@@ -8,11 +8,16 @@ import (
 
 // An overlay is a set of writes to any tables, in the order of tables and keys.
 type overlay struct {
-	rows btree.Map[string, []byte] // by name; a row of nil is deleted
-	size int                       // bytes written, for bounding a commit
+	rows *btree.Map[string, []byte] // by name; a row of nil is deleted
+	size int                        // bytes written, for bounding a commit
 }
 
-func newOverlay() *overlay { return &overlay{} }
+// nodeDegree is half of how many rows a node of an overlay holds at most. Every
+// commit is followed by a snapshot, after which the next one copies the nodes
+// that it touches: those of few rows, then.
+const nodeDegree = 8
+
+func newOverlay() *overlay { return &overlay{rows: btree.NewMap[string, []byte](nodeDegree)} }
 
 // name is a row's place among those of all tables. No table has a NUL in its name.
 func name(table, key string) string { return table + "\x00" + key }
@@ -21,8 +26,6 @@ func split(name string) (table, key string) {
 	table, key, _ = strings.Cut(name, "\x00")
 	return table, key
 }
-
-func (o *overlay) put(table, key string, row []byte) { o.set(name(table, key), row) }
 
 func (o *overlay) set(name string, row []byte) {
 	o.rows.Set(name, row)
@@ -38,17 +41,11 @@ func (o *overlay) absorb(later *overlay) {
 }
 
 // snapshot is o as it is now; what is written to o later is not in it.
-func (o *overlay) snapshot() *overlay {
-	s := &overlay{size: o.size}
-	s.rows = *o.rows.Copy()
-	return s
-}
+func (o *overlay) snapshot() *overlay { return &overlay{rows: o.rows.Copy(), size: o.size} }
 
 func (o *overlay) empty() bool { return o.rows.Len() == 0 }
 
-func (o *overlay) row(table, key string) (row []byte, known bool) {
-	return o.rows.Get(name(table, key))
-}
+func (o *overlay) row(name string) (row []byte, known bool) { return o.rows.Get(name) }
 
 func (o *overlay) cursor(table, from, to string, down bool) cursor {
 	c := &mapCursor{rows: o.rows.Iter(), skip: len(table) + 1, down: down, from: name(table, from), to: name(table, to)}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -275,6 +277,35 @@ func BenchmarkUpdate(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkMixed is what services do: look for rows, then write a few at
+// unrelated places.
+func BenchmarkMixed(b *testing.B) {
+	db := openFile(b, filepath.Join(b.TempDir(), "db"))
+	tables := []Table[[]byte]{"orders", "history", "tasks"}
+	row := bytes.Repeat([]byte("x"), 900)
+	b.ReportAllocs()
+	b.SetParallelism(8)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			k := fmt.Sprintf("%016x", rand.Uint64())
+			err := db.Update(context.Background(), func(tx *Tx) error {
+				for _, t := range tables {
+					if _, there, err := t.Get(tx, k); err != nil || there {
+						return fmt.Errorf("%s: %v, %w", k, there, err)
+					}
+					if err := t.Put(tx, k, row); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // TestOtherFormat opens a store whose rows are written otherwise, as an older

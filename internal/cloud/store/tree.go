@@ -11,6 +11,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -127,22 +129,32 @@ func treeSize(f io.ReaderAt, at int64) (size int64, ok bool) {
 // transaction: done twice, it changes nothing.
 func (d *durable) checkpoint(o *overlay, seq uint64) error {
 	d.unlisted = d.bolt.NoFreelistSync
+	// The tree holds on to the rows it was given until its commit. They lie in
+	// one piece of memory then, which the next checkpoint uses again.
+	sealed := slices.Grow(d.sealed[:0], o.size+o.rows.Len()*(d.seal.NonceSize()+d.seal.Overhead()))
+	if d.sealed = nil; cap(sealed) <= 2*checkpointSize {
+		d.sealed = sealed
+	}
 	return NoRoom(d.bolt.Update(func(tx *bbolt.Tx) (err error) {
 		var table string
 		var b *bbolt.Bucket
+		var place []byte
 		o.rows.Scan(func(name string, row []byte) bool {
-			of, key := split(name)
-			if of != table || b == nil {
+			place = append(place[:0], name...)
+			if of, _ := split(name); of != table || b == nil {
 				table = of
 				if b, err = tx.CreateBucketIfNotExists([]byte(table)); err != nil {
 					return false
 				}
 			}
+			key := place[len(table)+1:]
 			if row == nil {
-				err = b.Delete([]byte(key))
-			} else {
-				err = b.Put([]byte(key), sealRow(d.seal, table, key, row))
+				err = b.Delete(key)
+				return err == nil
 			}
+			from := len(sealed)
+			sealed = sealRow(sealed, d.seal, place, row)
+			err = b.Put(key, sealed[from:len(sealed):len(sealed)])
 			return err == nil
 		})
 		if err != nil {
@@ -176,21 +188,24 @@ type treeReader struct {
 	seal cipher.AEAD
 }
 
-func (r treeReader) get(table, key string) ([]byte, bool, error) {
-	b := r.tx.Bucket([]byte(table))
+func (r treeReader) get(name string) ([]byte, bool, error) {
+	place := []byte(name)
+	at := strings.IndexByte(name, 0)
+	b := r.tx.Bucket(place[:at])
 	if b == nil {
 		return nil, false, nil
 	}
-	sealed := b.Get([]byte(key))
+	sealed := b.Get(place[at+1:])
 	if sealed == nil {
 		return nil, false, nil
 	}
-	row, err := openRow(r.seal, table, key, sealed)
+	row, err := openRow(r.seal, place, sealed)
 	return row, err == nil, err
 }
 
 func (r treeReader) cursor(table, from, to string, down bool) cursor {
-	c := &treeCursor{seal: r.seal, table: table, from: []byte(from), to: []byte(to), down: down}
+	c := &treeCursor{seal: r.seal, place: []byte(name(table, "")), from: []byte(from), to: []byte(to), down: down}
+	c.table = len(c.place)
 	if b := r.tx.Bucket([]byte(table)); b != nil {
 		c.rows = b.Cursor()
 	}
@@ -200,7 +215,8 @@ func (r treeReader) cursor(table, from, to string, down bool) cursor {
 type treeCursor struct {
 	rows     *bbolt.Cursor // nil: no such table
 	seal     cipher.AEAD
-	table    string
+	place    []byte // the last row's name
+	table    int    // length of the table's part of it
 	from, to []byte // to is empty: no bound
 	begun    bool
 	down     bool
@@ -225,9 +241,9 @@ func (c *treeCursor) next() (key string, row []byte, ok bool, err error) {
 	if k == nil || c.down && bytes.Compare(k, c.from) < 0 || !c.down && len(c.to) > 0 && bytes.Compare(k, c.to) >= 0 {
 		return "", nil, false, nil
 	}
-	key = string(k)
-	row, err = openRow(c.seal, c.table, key, v)
-	return key, row, err == nil, err
+	c.place = append(c.place[:c.table], k...)
+	row, err = openRow(c.seal, c.place, v)
+	return string(k), row, err == nil, err
 }
 
 // seekDown finds the last row before to.
@@ -241,20 +257,25 @@ func (c *treeCursor) seekDown() (k, v []byte) {
 	return c.rows.Prev()
 }
 
-// sealRow binds a row to its place: a row moved to another key cannot be read.
-func sealRow(a cipher.AEAD, table, key string, row []byte) []byte {
-	nonce := make([]byte, a.NonceSize(), a.NonceSize()+len(row)+a.Overhead())
+// sealRow appends a row, sealed and bound to its place, its name: a row moved to
+// another key cannot be read.
+func sealRow(to []byte, a cipher.AEAD, place, row []byte) []byte {
+	from := len(to)
+	to = slices.Grow(to, a.NonceSize()+len(row)+a.Overhead())[:from+a.NonceSize()]
+	nonce := to[from:]
 	_, _ = rand.Read(nonce) // never fails: crypto/rand ends the process instead
-	return a.Seal(nonce, nonce, row, []byte(name(table, key)))
+	return a.Seal(to, nonce, row, place)
 }
 
-func openRow(a cipher.AEAD, table, key string, sealed []byte) ([]byte, error) {
+func openRow(a cipher.AEAD, place, sealed []byte) ([]byte, error) {
 	n := a.NonceSize()
 	if len(sealed) < n {
+		table, key := split(string(place))
 		return nil, fmt.Errorf("row %q of %s is damaged", key, table)
 	}
-	row, err := a.Open(nil, sealed[:n], sealed[n:], []byte(name(table, key)))
+	row, err := a.Open(nil, sealed[:n], sealed[n:], place)
 	if err != nil {
+		table, key := split(string(place))
 		return nil, fmt.Errorf("row %q of %s cannot be opened with the master key: %w", key, table, err)
 	}
 	if row == nil {

@@ -11,7 +11,7 @@ var errReadOnly = errors.New("write in a read-only transaction")
 // A reader is a state of all tables. Rows may be borrowed until the
 // transaction ends.
 type reader interface {
-	get(table, key string) ([]byte, bool, error)
+	get(name string) ([]byte, bool, error)
 	// cursor walks the rows with from <= key < to in order; down reverses it.
 	cursor(table, from, to string, down bool) cursor
 }
@@ -28,13 +28,13 @@ type stack struct {
 	over []*overlay
 }
 
-func (s stack) get(table, key string) ([]byte, bool, error) {
+func (s stack) get(name string) ([]byte, bool, error) {
 	for _, o := range slices.Backward(s.over) {
-		if row, known := o.row(table, key); known {
+		if row, known := o.row(name); known {
 			return row, row != nil, nil
 		}
 	}
-	return s.base.get(table, key)
+	return s.base.get(name)
 }
 
 func (s stack) cursor(table, from, to string, down bool) cursor {
@@ -102,12 +102,13 @@ func (h *head) fill() (err error) {
 }
 
 func (t *Tx) get(table, key string) ([]byte, bool, error) {
+	name := name(table, key)
 	if t.own != nil {
-		if row, known := t.own.row(table, key); known {
+		if row, known := t.own.row(name); known {
 			return row, row != nil, nil
 		}
 	}
-	return t.base.get(table, key)
+	return t.base.get(name)
 }
 
 // scan yields rows as long as the caller asks.
@@ -140,6 +141,6 @@ func (t *Tx) put(table, key string, row []byte) error {
 	if t.own == nil {
 		return errReadOnly
 	}
-	t.own.put(table, key, row)
+	t.own.set(name(table, key), row)
 	return nil
 }
