@@ -84,13 +84,20 @@ func (f Folder) Serve(ctx context.Context, o Options, ready func(State)) (err er
 	return cloud.Serve(ctx, listener)
 }
 
-// gcPercent has the collector run half as often as by default: the cloud keeps
-// little, 30 MiB, and makes much that is gone at once.
-const gcPercent = 200
+// The cloud keeps little, some 30 MiB, and makes much that is gone at once: its
+// collector runs a quarter as often as by default, for a fifteenth of the
+// processor, up to memoryGoal; from there on as often as it must.
+const (
+	gcPercent  = 400
+	memoryGoal = 512 << 20
+)
 
 func tuneGC() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryGoal)
 	}
 }
 
