@@ -109,7 +109,11 @@ func compileCondition(operator, key string, values []string, variables bool) (co
 		c.test, c.negated = op.test, op.negated
 	}
 	for _, v := range values {
-		c.values = append(c.values, compilePattern(v, v, variables))
+		p := compilePattern(v, v, variables)
+		if strings.HasPrefix(name, "Arn") && !p.dynamic {
+			p.parts = splitARN(p.tokens)
+		}
+		c.values = append(c.values, p)
 	}
 	return c, true
 }
@@ -233,9 +237,12 @@ func arnLike(v string, p *pattern, c Context) bool {
 	if !ok {
 		return false
 	}
-	want := splitARN(tokens)
-	got := strings.SplitN(v, ":", 6)
-	if len(got) != 6 || len(want) != 6 {
+	want := p.parts
+	if want == nil {
+		want = splitARN(tokens)
+	}
+	got, isARN := arnParts(v)
+	if !isARN || len(want) != len(got) {
 		// A lone "*" is no ARN, but is commonly written for any.
 		return len(tokens) == 1 && tokens[0].kind == anyTextToken && strings.HasPrefix(v, "arn:")
 	}
@@ -245,6 +252,17 @@ func arnLike(v string, p *pattern, c Context) bool {
 		}
 	}
 	return true
+}
+
+// arnParts splits at the first five colons; false if there are fewer.
+func arnParts(s string) (parts [6]string, ok bool) {
+	for i := range len(parts) - 1 {
+		if parts[i], s, ok = strings.Cut(s, ":"); !ok {
+			return parts, false
+		}
+	}
+	parts[len(parts)-1] = s
+	return parts, true
 }
 
 // splitARN splits at the first five colons.

@@ -44,12 +44,14 @@ func (e *Engine) Authorize(ctx context.Context, p Principal, common Common, acce
 	if len(accesses) == 0 {
 		return nil
 	}
-	r := Request{Principal: &p}
+	s := &situation{ctx: ctx, engine: e, principal: p, common: common}
+	r := Request{Principal: &s.principal, Context: s}
 	if err := e.own(ctx, &r); err != nil {
 		return err
 	}
 	for i := range accesses {
-		d, err := e.one(ctx, r, common, &accesses[i])
+		s.access = &accesses[i]
+		d, err := s.judge(r)
 		if err != nil {
 			return err
 		}
@@ -82,15 +84,16 @@ func (e *Engine) own(ctx context.Context, r *Request) error {
 	return err
 }
 
-func (e *Engine) one(ctx context.Context, r Request, common Common, a *Access) (Decision, error) {
+// judge judges the situation's access. r is what is the same for all accesses.
+func (s *situation) judge(r Request) (Decision, error) {
+	e, a := s.engine, s.access
+	s.owner = owner(a.Resource, e.Account)
 	r.Action, r.Resource = a.Action, a.Resource
-	s := &situation{ctx: ctx, engine: e, principal: r.Principal, common: common, access: a, owner: owner(a.Resource, e.Account)}
-	r.Context = s
-	r.Foreign = r.Principal.Account != s.owner && r.Principal.Type != Service
+	r.Foreign = s.principal.Account != s.owner && s.principal.Type != Service
 	r.Guarded = Guarded(a.Action, a.Resource)
 	// A role's trust policy is about assuming it, not about managing it.
 	if e.Resource != nil && a.Resource != "*" && a.Resource != "" && !strings.HasPrefix(a.Action, "iam:") {
-		doc, err := e.Resource(ctx, a.Resource)
+		doc, err := e.Resource(s.ctx, a.Resource)
 		if err != nil {
 			return Decision{}, fmt.Errorf("read policy of %s: %w", a.Resource, err)
 		}
@@ -102,7 +105,7 @@ func (e *Engine) one(ctx context.Context, r Request, common Common, a *Access) (
 	}
 	d := Evaluate(&r)
 	if !d.Allowed && !d.Explicit && e.Grants != nil && strings.HasPrefix(a.Action, "kms:") {
-		ok, err := e.Grants(ctx, *r.Principal, *a)
+		ok, err := e.Grants(s.ctx, s.principal, *a)
 		if err != nil {
 			return Decision{}, fmt.Errorf("read grants of %s: %w", a.Resource, err)
 		}
@@ -184,15 +187,19 @@ func (c *cache) get(document string) (*Policy, error) {
 	return p, nil
 }
 
-// A situation is the Context of one access: keys are worked out when a policy asks.
+// A situation is the Context of a request's accesses, one after the other: keys
+// are worked out when a policy asks.
 type situation struct {
 	ctx       context.Context
 	engine    *Engine
-	principal *Principal
+	principal Principal
 	common    Common
-	access    *Access
-	owner     string
-	err       error // of a lookup that failed; the decision is void then
+	access    *Access // the one that is judged
+	owner     string  // of its resource
+	err       error   // of a lookup that failed; the decision is void then
+
+	room [4]string // for the values of keys
+	used int
 }
 
 var _ Context = (*situation)(nil)
@@ -234,10 +241,10 @@ func (s *situation) tag(kind, tag string) ([]string, bool) {
 	switch {
 	case kind == "principaltag":
 		if v, ok := fold(s.principal.Tags, tag); ok { // session tags win
-			return []string{v}, true
+			return s.value(v), true
 		}
 		if s.engine.PrincipalTags != nil && (s.principal.Type == User || s.principal.Type == AssumedRole) {
-			tags, err = s.engine.PrincipalTags(s.ctx, *s.principal)
+			tags, err = s.engine.PrincipalTags(s.ctx, s.principal)
 		}
 	case kind == "resourcetag" && s.engine.ResourceTags != nil && s.access.Resource != "*":
 		tags, err = s.engine.ResourceTags(s.ctx, s.access.Resource)
@@ -247,7 +254,18 @@ func (s *situation) tag(kind, tag string) ([]string, bool) {
 		return nil, false
 	}
 	v, ok := fold(tags, tag)
-	return []string{v}, ok
+	return s.value(v), ok
+}
+
+// value is the one value of a key. Few keys are asked for in a request: their
+// values find room in the situation itself.
+func (s *situation) value(x string) []string {
+	if s.used == len(s.room) {
+		return []string{x}
+	}
+	s.room[s.used] = x
+	s.used++
+	return s.room[s.used-1 : s.used : s.used]
 }
 
 // fold looks a tag up as condition keys name it: in any case.
@@ -263,13 +281,13 @@ func fold(tags map[string]string, key string) (string, bool) {
 // ofPrincipal are the keys that say who asks. known, with no values, means
 // that this principal has no such key.
 func (s *situation) ofPrincipal(name string) (v []string, known bool) {
-	p := s.principal
+	p := &s.principal
 	isService := p.Type == Service
 	one := func(ok bool, x string) ([]string, bool) {
 		if !ok || x == "" {
 			return nil, true
 		}
-		return []string{x}, true
+		return s.value(x), true
 	}
 	switch name {
 	case "principalarn":
@@ -311,7 +329,7 @@ func (s *situation) ofRequest(name string) ([]string, bool) {
 		if !ok || x == "" {
 			return nil, false
 		}
-		return []string{x}, true
+		return s.value(x), true
 	}
 	switch name {
 	case "securetransport":

@@ -190,12 +190,17 @@ func TestWhatCannotBeJudgedIsNotAllowed(t *testing.T) {
 func BenchmarkAuthorize(b *testing.B) {
 	e := engineOf(`{"Effect":"Allow","Action":["logs:CreateLogStream","logs:PutLogEvents"],"Resource":"arn:aws:logs:*:*:*"},`+
 		`{"Effect":"Allow","Action":["sqs:SendMessage","sqs:GetQueueAttributes"],"Resource":"`+queue+`","Condition":{"StringEquals":{"aws:RequestedRegion":"us-east-1"}}}`,
-		`{"Effect":"Deny","Principal":"*","Action":"sqs:*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}`)
+		`{"Effect":"Deny","Principal":"*","Action":"sqs:*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}},`+
+			`{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"*","Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:sns:*:111122223333:*"}}}`)
 	a := []Access{{Action: "sqs:SendMessage", Resource: queue}}
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := e.Authorize(b.Context(), session, Common{Region: "us-east-1"}, a); err != nil {
-			b.Fatal(err)
-		}
+	for name, who := range map[string]Principal{"session": session, "service": topic} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := e.Authorize(b.Context(), who, Common{Region: "us-east-1"}, a); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -58,7 +58,8 @@ type verdict struct {
 //
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic_policy-eval-denyallow.html
 func Evaluate(r *Request) Decision {
-	resource := r.judge(true, r.Policy)
+	action := strings.ToLower(r.Action)
+	resource := r.judge(action, true, r.Policy)
 	if resource.denied {
 		return deny(ResourceBased, resource, true)
 	}
@@ -71,8 +72,8 @@ func Evaluate(r *Request) Decision {
 	case Root:
 		return r.root(resource)
 	}
-	identity := r.judge(false, r.Identity...)
-	boundary, session := r.judge(false, r.Boundary), r.judge(false, r.Session...)
+	identity := r.judge(action, false, r.Identity...)
+	boundary, session := r.judge(action, false, r.Boundary), r.judge(action, false, r.Session...)
 	switch {
 	case identity.denied:
 		return deny(IdentityBased, identity, true)
@@ -133,9 +134,9 @@ func deny(s Source, v verdict, explicit bool) Decision {
 	return Decision{Explicit: explicit, Source: s, Policy: v.policy, Sid: v.sid}
 }
 
-// judge goes through policies of one kind. The first deny ends it.
-func (r *Request) judge(resource bool, policies ...*Policy) (v verdict) {
-	action := strings.ToLower(r.Action)
+// judge goes through policies of one kind. The first deny ends it. action is
+// that of the request in lower case.
+func (r *Request) judge(action string, resource bool, policies ...*Policy) (v verdict) {
 	for i, p := range policies {
 		if p == nil {
 			continue

@@ -16,7 +16,8 @@ type pattern struct {
 	plain   bool
 	prefix  bool // one "*", at the end
 	tokens  []token
-	dynamic bool // has variables
+	dynamic bool      // has variables
+	parts   [][]token // of an ARN operator's value, if it is not dynamic; see splitARN
 }
 
 type tokenKind uint8

@@ -105,11 +105,18 @@ func (ps *principals) bond(who *Principal) bond {
 			return directBond
 		case who.Type == AssumedRole && (s == who.RoleARN || s == roleID(who)):
 			best = max(best, namedBond)
-		case who.Account != "" && (s == who.Account || s == "arn:aws:iam::"+who.Account+":root"):
+		case who.Account != "" && (s == who.Account || isRoot(s, who.Account)):
 			best = max(best, accountBond)
 		}
 	}
 	return best
+}
+
+// isRoot tells whether s is the ARN of the account's root user.
+func isRoot(s, account string) bool {
+	s, isARN := strings.CutPrefix(s, "arn:aws:iam::")
+	id, root, ok := strings.Cut(s, ":")
+	return isARN && ok && id == account && root == "root"
 }
 
 func roleID(who *Principal) string {

@@ -3,6 +3,7 @@ package authz
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,31 @@ func TestWildcardsAgreeWithRegexp(t *testing.T) {
 		p := compilePattern(text, text, true)
 		if got, want := p.match(s, Keys{}), regexp.MustCompile(`^(?s:`+quoted+`)$`).MatchString(s); got != want {
 			t.Fatalf("%q on %q: %t, want %t", text, s, got, want)
+		}
+	})
+}
+
+// TestPreparedARNsAgreeWithSplitOnes compares the operator's two ways: with the
+// parts of a value that were split before, and with those split when needed.
+func TestPreparedARNsAgreeWithSplitOnes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		arn := rapid.StringMatching(`(arn:|a)?([a*?]{0,2}:){0,6}[a*?:]{0,3}`)
+		text, s := arn.Draw(t, "pattern"), arn.Draw(t, "text")
+		c, ok := compileCondition("ArnLike", "k", []string{text}, true)
+		if !ok || c.values[0].parts == nil {
+			t.Fatalf("%q is not prepared", text)
+		}
+		split := c.values[0]
+		split.parts = nil
+		if got, want := arnLike(s, &c.values[0], Keys{}), arnLike(s, &split, Keys{}); got != want {
+			t.Fatalf("%q on %q: %t prepared, %t split", text, s, got, want)
+		}
+		parts, ok := arnParts(s)
+		if want := strings.SplitN(s, ":", 6); ok != (len(want) == 6) || ok && !slices.Equal(parts[:], want) {
+			t.Fatalf("%q has parts %q, want %q", s, parts, want)
+		}
+		if account := rapid.StringMatching(`\d{0,2}`).Draw(t, "account"); !isRoot("arn:aws:iam::"+account+":root", account) || isRoot(s, account) {
+			t.Fatalf("account %q is not known by its root user, or by %q", account, s)
 		}
 	})
 }
