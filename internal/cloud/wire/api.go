@@ -70,7 +70,8 @@ type API struct {
 	// nil: ValidationException with AWS's "1 validation error detected: ..." text.
 	Invalid func(op string, problems []Problem) error
 
-	mux *Mux
+	mux         *Mux
+	own, pascal *codec // with the API's names, and with those of CallJSON
 }
 
 // A Problem is one member that breaks its constraint.
@@ -104,6 +105,7 @@ func Union[U any](variants ...U) (reflect.Type, Variants) {
 type operation struct {
 	api     *API
 	name    string
+	action  string       // "sqs:SendMessage"
 	in, out reflect.Type // of the structs, not pointers
 	call    func(context.Context, any) (any, error)
 	access  func(*Call, any) []authz.Access
@@ -124,7 +126,7 @@ func On[In any](resources func(c *Call, in *In) []string) Option {
 		check[In](o)
 		o.access = func(c *Call, in any) (all []authz.Access) {
 			for _, r := range resources(c, in.(*In)) {
-				all = append(all, authz.Access{Action: c.Service + ":" + c.Op, Resource: r})
+				all = append(all, authz.Access{Action: o.action, Resource: r})
 			}
 			return all
 		}
@@ -190,7 +192,7 @@ func register[In, Out any](api *API, b *binding, fn func(context.Context, *In) (
 	if name == in.Name() || out.Name() != name+"Output" || in.PkgPath() != out.PkgPath() {
 		panic(fmt.Sprintf("wire: %v and %v are not one operation", in, out))
 	}
-	o := &operation{api: api, name: name, in: in, out: out, rest: b, tags: requestTags(in), call: func(ctx context.Context, v any) (any, error) {
+	o := &operation{api: api, name: name, action: api.Service + ":" + name, in: in, out: out, rest: b, tags: requestTags(in), call: func(ctx context.Context, v any) (any, error) {
 		r, err := fn(ctx, v.(*In))
 		if err != nil {
 			return nil, err

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"net/http"
 
 	"miniforge/internal/cloud/authz"
 )
@@ -29,8 +28,6 @@ type Call struct {
 	UserAgent string
 	// AccessKeyID that signed the request; empty between services.
 	AccessKeyID string
-	// Header of the answer, for members that no output field carries.
-	Header http.Header
 	// Status of the answer, where it depends on more than the output says: 206
 	// for a part of an object. 0 leaves the operation's own.
 	Status int

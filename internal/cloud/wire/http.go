@@ -9,7 +9,6 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,7 +18,6 @@ import (
 	"strings"
 
 	"github.com/aws/smithy-go"
-	"github.com/google/uuid"
 
 	"miniforge/internal/cloud/authz"
 )
@@ -39,7 +37,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		w = bodiless{w}
 	}
-	id := uuid.NewString()
+	id := newRequestID()
 	body, free, err := m.readBody(w, r, m.guess(r, nil))
 	defer free()
 	if err != nil {
@@ -59,7 +57,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &callOf{op: o, Call: Call{
 		Service: o.api.Service, Op: o.name, Region: signed.region, Account: m.opts.Account, RequestID: id,
-		Principal: signed.Principal, AccessKeyID: signed.keyID, Endpoint: endpointOf(r), SourceIP: sourceIP(r), UserAgent: r.UserAgent(), Header: http.Header{},
+		Principal: signed.Principal, AccessKeyID: signed.keyID, Endpoint: endpointOf(r), SourceIP: sourceIP(r), UserAgent: r.UserAgent(),
 		Body: signed.body,
 	}}
 	if err := m.decode(c, r, labels, signed.body); err != nil {
@@ -189,7 +187,6 @@ func unknownOperation(service, op string) error {
 
 func (m *Mux) answer(w http.ResponseWriter, c *callOf, out any) {
 	h := w.Header()
-	maps.Copy(h, c.Header)
 	requestID(h, c.op.api, c.RequestID)
 	cod := codecFor(c.op.api, false)
 	v := reflect.ValueOf(out).Elem()

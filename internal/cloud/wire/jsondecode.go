@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // maxDepth bounds nesting, as AWS does, so that no body can exhaust the stack.
@@ -24,8 +23,8 @@ func (c *codec) decodeJSON(v reflect.Value, raw []byte) (unknown []string, err e
 	if !json.Valid(raw) {
 		return nil, fmt.Errorf("the request body is not valid JSON")
 	}
-	d := jsonDecoder{c: c, b: raw}
-	if err := d.value(v, "", 0); err != nil {
+	d := jsonDecoder{jsonScanner: jsonScanner{b: raw}, c: c}
+	if err := d.value(v, nil, 0); err != nil {
 		return nil, err
 	}
 	return d.unknown, nil
@@ -34,31 +33,38 @@ func (c *codec) decodeJSON(v reflect.Value, raw []byte) (unknown []string, err e
 // A jsonDecoder walks over JSON that is known to be valid and sets values as
 // it goes: no tree of any is built in between.
 type jsonDecoder struct {
+	jsonScanner
+
 	c       *codec
-	b       []byte
-	i       int
 	unknown []string
 }
 
-func (d *jsonDecoder) space() {
-	for d.i < len(d.b) {
-		switch d.b[d.i] {
-		case ' ', '\t', '\n', '\r':
-			d.i++
-		default:
-			return
-		}
+// A jsonPath is where in a body a value is; nil is the body itself. Its text is
+// only made where something is to be said about it. One that is made outside of
+// a loop stays on the stack.
+type jsonPath struct {
+	parent *jsonPath
+	key    []byte // of a member; nil for an element
+	index  int
+}
+
+// String is the path with a leading dot: ".Items[3].Name".
+func (p *jsonPath) String() string {
+	switch {
+	case p == nil:
+		return ""
+	case p.key == nil:
+		return p.parent.String() + "[" + strconv.Itoa(p.index) + "]"
 	}
+	return p.parent.String() + "." + string(p.key)
 }
 
-func (d *jsonDecoder) peek() byte {
-	d.space()
-	return d.b[d.i]
-}
+// name is the path as messages have it.
+func (p *jsonPath) name() string { return strings.TrimPrefix(p.String(), ".") }
 
-func (d *jsonDecoder) value(v reflect.Value, path string, depth int) error {
+func (d *jsonDecoder) value(v reflect.Value, path *jsonPath, depth int) error {
 	if depth > maxDepth {
-		return fmt.Errorf("%s is nested too deeply", path)
+		return fmt.Errorf("%s is nested too deeply", path.String())
 	}
 	ch := d.peek()
 	if ch == 'n' {
@@ -76,132 +82,140 @@ func (d *jsonDecoder) value(v reflect.Value, path string, depth int) error {
 	case isBytes(t):
 		return d.bytes(v, path)
 	case t.Kind() == reflect.Struct:
-		return d.object(ch, path, t, func(key string) error { return d.member(v, key, path, depth) })
+		return d.object(v, ch, path, depth)
 	case t.Kind() == reflect.Slice:
 		return d.list(v, ch, path, depth)
 	case t.Kind() == reflect.Map:
-		v.Set(reflect.MakeMap(t))
-		return d.object(ch, path, t, func(key string) error {
-			e := reflect.New(t.Elem()).Elem()
-			if err := d.value(e, path+"."+key, depth+1); err != nil {
-				return err
-			}
-			v.SetMapIndex(reflect.ValueOf(key).Convert(t.Key()), e)
-			return nil
-		})
+		return d.table(v, ch, path, depth)
 	}
 	return d.scalar(v, ch, path)
 }
 
-func (d *jsonDecoder) object(ch byte, path string, t reflect.Type, member func(string) error) error {
+func (d *jsonDecoder) object(v reflect.Value, ch byte, path *jsonPath, depth int) error {
 	if ch != '{' {
-		return d.mismatch(path, t)
+		return mismatch(path, v.Type())
 	}
+	p := d.c.plan(v.Type())
 	d.i++
-	for d.peek() != '}' {
-		if d.b[d.i] == ',' {
-			d.i++
-			d.space()
+	at := jsonPath{parent: path}
+	for d.more('}') {
+		at.key = d.key()
+		f, ok := d.c.field(p, at.key)
+		if !ok {
+			d.ignore(&at)
+			continue
 		}
-		key := d.str()
-		d.space()
-		d.i++ // ':'
-		if err := member(key); err != nil {
+		if err := d.value(v.Field(f.index), &at, depth+1); err != nil {
 			return err
 		}
 	}
-	d.i++
 	return nil
 }
 
-func (d *jsonDecoder) member(v reflect.Value, key, path string, depth int) error {
-	p := d.c.plan(v.Type())
-	f, ok := d.c.field(p, key)
-	if !ok {
-		d.unknown = append(d.unknown, strings.TrimPrefix(path+"."+key, "."))
-		d.skip()
-		return nil
-	}
-	return d.value(v.Field(f.index), path+"."+key, depth+1)
+// ignore moves past a member that nothing stands for.
+func (d *jsonDecoder) ignore(at *jsonPath) {
+	d.unknown = append(d.unknown, at.name())
+	d.skip()
 }
 
-func (d *jsonDecoder) list(v reflect.Value, ch byte, path string, depth int) error {
+// table reads an object into a map. Key and value are made once: a map copies
+// what it is given.
+func (d *jsonDecoder) table(v reflect.Value, ch byte, path *jsonPath, depth int) error {
+	t := v.Type()
+	v.Set(reflect.MakeMap(t))
+	if ch != '{' {
+		return mismatch(path, t)
+	}
+	k, e := reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()
+	d.i++
+	at := jsonPath{parent: path}
+	for d.more('}') {
+		at.key = d.key()
+		e.SetZero()
+		if err := d.value(e, &at, depth+1); err != nil {
+			return err
+		}
+		k.SetString(string(at.key))
+		v.SetMapIndex(k, e)
+	}
+	return nil
+}
+
+func (d *jsonDecoder) list(v reflect.Value, ch byte, path *jsonPath, depth int) error {
 	if ch != '[' {
-		return d.mismatch(path, v.Type())
+		return mismatch(path, v.Type())
 	}
 	d.i++
 	v.Set(reflect.MakeSlice(v.Type(), 0, 4))
-	for n := 0; d.peek() != ']'; n++ {
-		if d.b[d.i] == ',' {
-			d.i++
-		}
+	at := jsonPath{parent: path}
+	for n := 0; d.more(']'); n++ {
+		at.index = n
 		v.Grow(1)
 		v.SetLen(n + 1)
 		e := v.Index(n)
 		e.SetZero()
-		if err := d.value(e, path+"["+strconv.Itoa(n)+"]", depth+1); err != nil {
+		if err := d.value(e, &at, depth+1); err != nil {
 			return err
 		}
 	}
-	d.i++
 	return nil
 }
 
-func (d *jsonDecoder) union(v reflect.Value, path string, depth int) error {
+func (d *jsonDecoder) union(v reflect.Value, path *jsonPath, depth int) error {
 	variants := d.c.api.Unions[v.Type()]
 	if variants == nil || d.peek() != '{' {
-		return d.mismatch(path, v.Type())
+		return mismatch(path, v.Type())
 	}
 	set := 0
-	err := d.object('{', path, v.Type(), func(key string) error {
-		name := key
-		if d.c.pascal {
-			name = upperFirst(key)
+	d.i++
+	at := jsonPath{parent: path}
+	for d.more('}') {
+		at.key = d.key()
+		t, ok := variants[string(at.key)]
+		if !ok && d.c.pascal {
+			t, ok = variants[upperFirst(string(at.key))]
 		}
-		t, ok := variants[name]
 		if !ok {
-			d.unknown = append(d.unknown, strings.TrimPrefix(path+"."+key, "."))
-			d.skip()
-			return nil
+			d.ignore(&at)
+			continue
 		}
 		if d.peek() == 'n' {
 			d.skip()
-			return nil
+			continue
 		}
 		set++
 		u := reflect.New(t)
-		if err := d.value(u.Elem().FieldByName("Value"), path+"."+key, depth+1); err != nil {
+		if err := d.value(u.Elem().Field(d.c.plan(t).value), &at, depth+1); err != nil {
 			return err
 		}
 		v.Set(u)
-		return nil
-	})
-	if err == nil && set > 1 {
-		return fmt.Errorf("%s: only one member of the union may be set", strings.TrimPrefix(path, "."))
 	}
-	return err
+	if set > 1 {
+		return fmt.Errorf("%s: only one member of the union may be set", path.name())
+	}
+	return nil
 }
 
-func (d *jsonDecoder) scalar(v reflect.Value, ch byte, path string) error {
+func (d *jsonDecoder) scalar(v reflect.Value, ch byte, path *jsonPath) error {
 	switch v.Kind() {
 	case reflect.String:
 		if ch != '"' {
-			return d.mismatch(path, v.Type())
+			return mismatch(path, v.Type())
 		}
-		v.SetString(d.str())
+		v.SetString(string(d.str()))
 		return nil
 	case reflect.Bool:
 		if ch != 't' && ch != 'f' {
-			return d.mismatch(path, v.Type())
+			return mismatch(path, v.Type())
 		}
 		v.SetBool(ch == 't')
 		d.skip()
 		return nil
 	}
 	if ch != '-' && (ch < '0' || ch > '9') && ch != '"' {
-		return d.mismatch(path, v.Type())
+		return mismatch(path, v.Type())
 	}
-	text := d.raw()
+	text := string(d.raw())
 	if ch == '"' {
 		text = strings.Trim(text, `"`)
 	}
@@ -215,42 +229,44 @@ func (d *jsonDecoder) scalar(v reflect.Value, ch byte, path string) error {
 			n = int64(f) // 1e3, 5.0: AWS truncates
 		}
 		if v.OverflowInt(n) || err != nil || math.Abs(f) > 1<<63 {
-			return fmt.Errorf("%s: %s is out of range", strings.TrimPrefix(path, "."), text)
+			return fmt.Errorf("%s: %s is out of range", path.name(), text)
 		}
 		v.SetInt(n)
 	default:
-		return d.mismatch(path, v.Type())
+		return mismatch(path, v.Type())
 	}
 	if err != nil {
-		return d.mismatch(path, v.Type())
+		return mismatch(path, v.Type())
 	}
 	return nil
 }
 
-func (d *jsonDecoder) bytes(v reflect.Value, path string) error {
+func (d *jsonDecoder) bytes(v reflect.Value, path *jsonPath) error {
 	if d.peek() != '"' {
-		return d.mismatch(path, v.Type())
+		return mismatch(path, v.Type())
 	}
-	b, err := base64.StdEncoding.DecodeString(d.str())
+	text := d.str()
+	b := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Decode(b, text)
 	if err != nil {
-		return fmt.Errorf("%s is not valid Base64", strings.TrimPrefix(path, "."))
+		return fmt.Errorf("%s is not valid Base64", path.name())
 	}
-	v.SetBytes(b)
+	v.SetBytes(b[:n])
 	return nil
 }
 
-func (d *jsonDecoder) time(v reflect.Value, path string) error {
+func (d *jsonDecoder) time(v reflect.Value, path *jsonPath) error {
 	if d.peek() == '"' {
-		t, err := time.Parse(time.RFC3339Nano, d.str())
+		t, err := time.Parse(time.RFC3339Nano, string(d.str()))
 		if err != nil {
-			return fmt.Errorf("%s is not a timestamp", strings.TrimPrefix(path, "."))
+			return fmt.Errorf("%s is not a timestamp", path.name())
 		}
 		v.Set(reflect.ValueOf(t.UTC()))
 		return nil
 	}
-	f, err := strconv.ParseFloat(d.raw(), 64)
+	f, err := strconv.ParseFloat(string(d.raw()), 64)
 	if err != nil || math.Abs(f) > 1e12 {
-		return fmt.Errorf("%s is not a timestamp", strings.TrimPrefix(path, "."))
+		return fmt.Errorf("%s is not a timestamp", path.name())
 	}
 	v.Set(reflect.ValueOf(epoch(f)))
 	return nil
@@ -262,61 +278,9 @@ func epoch(f float64) time.Time {
 	return time.Unix(int64(sec), int64(math.Round(frac*1e3))*1e6).UTC()
 }
 
-func (d *jsonDecoder) mismatch(path string, t reflect.Type) error {
+func mismatch(path *jsonPath, t reflect.Type) error {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	return fmt.Errorf("%s: expected %s", strings.TrimPrefix(path, "."), t.Kind())
-}
-
-// str reads a string; plain ones are copied as they are.
-func (d *jsonDecoder) str() string {
-	start := d.i
-	raw := d.raw()
-	if !strings.ContainsRune(raw, '\\') && utf8.ValidString(raw) {
-		return raw[1 : len(raw)-1]
-	}
-	var s string
-	_ = json.Unmarshal(d.b[start:d.i], &s) // valid: checked as a whole before
-	return s
-}
-
-// raw returns the text of the scalar at the position and moves past it.
-func (d *jsonDecoder) raw() string {
-	d.space()
-	start := d.i
-	if d.b[d.i] == '"' {
-		for d.i++; d.b[d.i] != '"'; d.i++ {
-			if d.b[d.i] == '\\' {
-				d.i++
-			}
-		}
-		d.i++
-		return string(d.b[start:d.i])
-	}
-	for d.i < len(d.b) && !strings.ContainsRune(",]} \t\r\n:", rune(d.b[d.i])) {
-		d.i++
-	}
-	return string(d.b[start:d.i])
-}
-
-// skip moves past one value of any kind.
-func (d *jsonDecoder) skip() {
-	for depth := 0; ; {
-		switch d.peek() {
-		case '{', '[':
-			depth++
-			d.i++
-		case '}', ']':
-			depth--
-			d.i++
-		case ',', ':':
-			d.i++
-		default:
-			d.raw()
-		}
-		if depth == 0 {
-			return
-		}
-	}
+	return fmt.Errorf("%s: expected %s", path.name(), t.Kind())
 }

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"math"
 	"reflect"
 	"slices"
@@ -94,25 +93,37 @@ func (c *codec) appendUnion(b []byte, v reflect.Value) []byte {
 		return append(b, "null"...)
 	}
 	u := v.Elem().Elem()
-	_, name, _ := strings.Cut(u.Type().Name(), "Member")
+	p := c.plan(u.Type())
 	b = append(b, '{')
-	b = appendString(b, name)
+	b = appendString(b, p.variant)
 	b = append(b, ':')
-	b = c.appendJSON(b, u.FieldByName("Value"))
+	b = c.appendJSON(b, u.Field(p.value))
 	return append(b, '}')
 }
 
+// appendMap writes a map in the order of its keys.
 func (c *codec) appendMap(b []byte, v reflect.Value) []byte {
-	keys := v.MapKeys()
-	slices.SortFunc(keys, func(x, y reflect.Value) int { return strings.Compare(x.String(), y.String()) })
+	type pair struct {
+		key string
+		at  int // of its value
+	}
+	t := v.Type()
+	pairs := make([]pair, 0, v.Len())
+	key, values := reflect.New(t.Key()).Elem(), reflect.MakeSlice(reflect.SliceOf(t.Elem()), v.Len(), v.Len())
+	for all := v.MapRange(); all.Next(); {
+		key.SetIterKey(all)
+		values.Index(len(pairs)).SetIterValue(all)
+		pairs = append(pairs, pair{key.String(), len(pairs)})
+	}
+	slices.SortFunc(pairs, func(x, y pair) int { return strings.Compare(x.key, y.key) })
 	b = append(b, '{')
-	for i, k := range keys {
+	for i, p := range pairs {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, k.String())
+		b = appendString(b, p.key)
 		b = append(b, ':')
-		b = c.appendJSON(b, v.MapIndex(k))
+		b = c.appendJSON(b, values.Index(p.at))
 	}
 	return append(b, '}')
 }
@@ -136,29 +147,56 @@ func appendFloat(b []byte, f float64) []byte {
 	return strconv.AppendFloat(b, f, 'g', -1, 64)
 }
 
-// appendString quotes s; what needs no escape is copied as it is.
+// appendString quotes s as encoding/json does, but leaves "<", ">" and "&" as
+// they are, as AWS does: clients compare bodies by their digest.
 func appendString(b []byte, s string) []byte {
-	for i := range len(s) {
-		if ch := s[i]; ch < 0x20 || ch == '"' || ch == '\\' || ch >= utf8.RuneSelf {
-			q, err := json.Marshal(s)
-			if err != nil {
-				panic("wire: strings cannot fail to marshal: " + err.Error())
-			}
-			return append(b, unescapeHTML(q)...)
-		}
-	}
 	b = append(b, '"')
-	b = append(b, s...)
+	done := 0 // what is before it is written
+	for i := 0; i < len(s); {
+		ch, size := rune(s[i]), 1
+		if ch >= utf8.RuneSelf {
+			ch, size = utf8.DecodeRuneInString(s[i:])
+		}
+		if !escaped(ch, size) {
+			i += size
+			continue
+		}
+		b = append(b, s[done:i]...)
+		b = appendEscape(b, ch)
+		i += size
+		done = i
+	}
+	b = append(b, s[done:]...)
 	return append(b, '"')
 }
 
-// unescapeHTML undoes the escapes that encoding/json adds for browsers: AWS
-// sends "<" as it is, and clients compare bodies by their digest.
-func unescapeHTML(q []byte) []byte {
-	if !slices.Contains(q, '\\') {
-		return q
+// escaped tells the characters that are not written as they are, among them
+// bytes that are no character at all.
+func escaped(ch rune, size int) bool {
+	switch {
+	case ch < utf8.RuneSelf:
+		return ch < ' ' || ch == '"' || ch == '\\'
+	case ch == utf8.RuneError:
+		return size == 1
 	}
-	return []byte(htmlEscapes.Replace(string(q)))
+	return ch == '\u2028' || ch == '\u2029' // which end a line in JavaScript
 }
 
-var htmlEscapes = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
+func appendEscape(b []byte, ch rune) []byte {
+	const hexDigits = "0123456789abcdef"
+	switch ch {
+	case '"', '\\':
+		return append(b, '\\', byte(ch))
+	case '\b':
+		return append(b, `\b`...)
+	case '\f':
+		return append(b, `\f`...)
+	case '\n':
+		return append(b, `\n`...)
+	case '\r':
+		return append(b, `\r`...)
+	case '\t':
+		return append(b, `\t`...)
+	}
+	return append(b, '\\', 'u', hexDigits[ch>>12&15], hexDigits[ch>>8&15], hexDigits[ch>>4&15], hexDigits[ch&15])
+}

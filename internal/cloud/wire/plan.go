@@ -24,25 +24,25 @@ type codec struct {
 	plans  sync.Map
 }
 
-// codecs holds one codec for each API and naming.
-var codecs sync.Map
-
+// codecFor returns the codec of an API. One that no Mux has, which stands for a
+// service that is not known, has none that is kept.
 func codecFor(api *API, pascal bool) *codec {
-	type key struct {
-		*API
-		bool
+	switch {
+	case api.own == nil:
+		return &codec{api: api, pascal: pascal}
+	case pascal:
+		return api.pascal
 	}
-	if c, ok := codecs.Load(key{api, pascal}); ok {
-		return c.(*codec)
-	}
-	c, _ := codecs.LoadOrStore(key{api, pascal}, &codec{api: api, pascal: pascal})
-	return c.(*codec)
+	return api.own
 }
 
 // A structPlan lists the members of a struct.
 type structPlan struct {
 	fields []fieldPlan
 	byName map[string]int // wire name -> index in fields
+
+	variant string // wire name, if the struct is a variant of a union
+	value   int    // index of the field that holds a variant's value
 }
 
 type fieldPlan struct {
@@ -59,6 +59,7 @@ func (c *codec) plan(t reflect.Type) *structPlan {
 		return p.(*structPlan)
 	}
 	p := &structPlan{byName: map[string]int{}}
+	_, p.variant, _ = strings.Cut(t.Name(), "Member")
 	for i := range t.NumField() {
 		f := t.Field(i)
 		if !f.IsExported() || f.Name == "ResultMetadata" {
@@ -71,6 +72,9 @@ func (c *codec) plan(t reflect.Type) *structPlan {
 			if s, ok := c.api.Items[k]; ok {
 				fp.item = s
 			}
+		}
+		if f.Name == "Value" {
+			p.value = i
 		}
 		p.byName[w] = len(p.fields)
 		p.fields = append(p.fields, fp)
@@ -99,10 +103,10 @@ func (c *codec) wireName(t reflect.Type, field string) string {
 }
 
 // field finds a member by its wire name. CallJSON also takes a lower-case first letter.
-func (c *codec) field(p *structPlan, name string) (*fieldPlan, bool) {
-	i, ok := p.byName[name]
+func (c *codec) field(p *structPlan, name []byte) (*fieldPlan, bool) {
+	i, ok := p.byName[string(name)]
 	if !ok && c.pascal {
-		i, ok = p.byName[upperFirst(name)]
+		i, ok = p.byName[upperFirst(string(name))]
 	}
 	if !ok {
 		return nil, false

@@ -146,7 +146,7 @@ func (d *xmlDecoder) value(v reflect.Value, f *fieldPlan, path string, depth int
 	case t.Kind() == reflect.Struct && t != timeType:
 		p := d.c.plan(t)
 		return d.children(func(name string) error {
-			f, ok := d.c.field(p, name)
+			f, ok := d.c.field(p, []byte(name))
 			if !ok {
 				d.unknown = append(d.unknown, path+"."+name)
 				return d.Skip()

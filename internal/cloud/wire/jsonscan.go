@@ -1,0 +1,122 @@
+package wire
+
+import (
+	"encoding/json"
+	"unicode/utf8"
+)
+
+// A jsonScanner reads the parts of JSON that is known to be valid, so that it
+// need not look for what else could be there. What it returns is a part of b
+// where that is possible: it is copied by who keeps it.
+type jsonScanner struct {
+	b []byte
+	i int
+}
+
+func (d *jsonScanner) space() {
+	for d.i < len(d.b) {
+		switch d.b[d.i] {
+		case ' ', '\t', '\n', '\r':
+			d.i++
+		default:
+			return
+		}
+	}
+}
+
+func (d *jsonScanner) peek() byte {
+	d.space()
+	return d.b[d.i]
+}
+
+// more goes to the next member of an object or element of a list, or past its end.
+func (d *jsonScanner) more(end byte) bool {
+	switch d.peek() {
+	case end:
+		d.i++
+		return false
+	case ',':
+		d.i++
+		d.space()
+	}
+	return true
+}
+
+// key reads the name of a member, with the colon after it.
+func (d *jsonScanner) key() []byte {
+	s := d.str()
+	d.space()
+	d.i++ // ':'
+	return s
+}
+
+// str reads a string.
+func (d *jsonScanner) str() []byte {
+	d.space()
+	start := d.i
+	plain := true
+	for d.i++; d.b[d.i] != '"'; d.i++ {
+		switch ch := d.b[d.i]; {
+		case ch == '\\':
+			plain = false
+			d.i++
+		case ch >= utf8.RuneSelf:
+			plain = false
+		}
+	}
+	d.i++
+	if plain {
+		return d.b[start+1 : d.i-1]
+	}
+	var s string
+	_ = json.Unmarshal(d.b[start:d.i], &s) // valid: checked as a whole before
+	return []byte(s)
+}
+
+// raw returns the text of the scalar at the position and moves past it.
+func (d *jsonScanner) raw() []byte {
+	d.space()
+	start := d.i
+	if d.b[d.i] == '"' {
+		for d.i++; d.b[d.i] != '"'; d.i++ {
+			if d.b[d.i] == '\\' {
+				d.i++
+			}
+		}
+		d.i++
+		return d.b[start:d.i]
+	}
+	for d.i < len(d.b) && !endsScalar(d.b[d.i]) {
+		d.i++
+	}
+	return d.b[start:d.i]
+}
+
+func endsScalar(ch byte) bool {
+	switch ch {
+	case ',', ']', '}', ' ', '\t', '\r', '\n', ':':
+		return true
+	}
+	return false
+}
+
+// skip moves past one value of any kind.
+func (d *jsonScanner) skip() {
+	for depth := 0; ; {
+		switch d.peek() {
+		case '{', '[':
+			depth++
+			d.i++
+		case '}', ']':
+			depth--
+			d.i++
+		case ',', ':':
+			d.i++
+		default:
+			d.raw()
+		}
+		if depth == 0 {
+			return
+		}
+	}
+}
