@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 )
 
 // How much of requests is kept in memory. A body of up to smallBody is bounded
@@ -28,11 +29,11 @@ var bodyLimits = map[string]int64{
 
 // limit is the number of bytes that a request may have. Who did not even name
 // the key that the request is signed by is given little: it will be refused.
-func (m *Mux) limit(r *http.Request, a *API) int64 {
+func (m *Mux) limit(s *signature, a *API) int64 {
 	if m.opts.MaxBody > 0 {
 		return m.opts.MaxBody
 	}
-	if _, signed := scopeOf(r); !signed {
+	if !s.scoped() {
 		return smallBody
 	}
 	if n, ok := bodyLimits[a.Service]; ok {
@@ -43,8 +44,8 @@ func (m *Mux) limit(r *http.Request, a *API) int64 {
 
 // readBody reads the body of a request to the given API. free gives back what
 // the body takes of the memory for large ones, and is called in any case.
-func (m *Mux) readBody(w http.ResponseWriter, r *http.Request, a *API) (body []byte, free func(), err error) {
-	limit := m.limit(r, a)
+func (m *Mux) readBody(w http.ResponseWriter, r *http.Request, s *signature, a *API) (body []byte, free func(), err error) {
+	limit := m.limit(s, a)
 	need := r.ContentLength
 	if need < 0 {
 		need = limit // it is not known before it is read
@@ -58,7 +59,7 @@ func (m *Mux) readBody(w http.ResponseWriter, r *http.Request, a *API) (body []b
 	case need > smallBody:
 		free = func() { m.large.Release(need) }
 	}
-	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	body, err = readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return nil, free, tooLarge(a, limit)
 	}
@@ -69,6 +70,27 @@ func (m *Mux) readBody(w http.ResponseWriter, r *http.Request, a *API) (body []b
 		return nil, free, &Error{Code: "IncompleteBody", Message: "The request body terminated unexpectedly", Status: http.StatusBadRequest}
 	}
 	return body, free, nil
+}
+
+// announced bounds the room that is made for a body because it is announced.
+const announced = 64 << 10
+
+// readAll is io.ReadAll with room from the start for as much as is announced,
+// and a byte in which to find the end; -1: nobody knows.
+func readAll(r io.Reader, length int64) ([]byte, error) {
+	b := make([]byte, 0, max(512, min(length, announced)+1))
+	for {
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return b, nil
+		case err != nil:
+			return b, err
+		case len(b) == cap(b):
+			b = slices.Grow(b, 1)
+		}
+	}
 }
 
 // slowDown is the code by which a service says that it has too much to do.

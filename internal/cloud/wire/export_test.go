@@ -11,8 +11,9 @@ func Digest(s string) string { return digest([]byte(s)) }
 
 // Authenticate tells who signed a request to a service.
 func (m *Mux) Authenticate(r *http.Request, body []byte, service string, p Protocol) (authz.Principal, error) {
-	s, err := m.authenticate(r, body, &API{Service: service, Protocol: p, mux: m})
-	return s.Principal, err
+	s, err := parseSignature(r)
+	who, err := m.authenticate(r, s, err, body, &API{Service: service, Protocol: p, mux: m})
+	return who.Principal, err
 }
 
 // UseUp takes all the memory that there is for large bodies until it is called again.

@@ -38,14 +38,15 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w = bodiless{w}
 	}
 	id := newRequestID()
-	body, free, err := m.readBody(w, r, m.guess(r, nil))
+	s, unread := parseSignature(r)
+	body, free, err := m.readBody(w, r, s, m.guess(r, s, nil))
 	defer free()
 	if err != nil {
-		m.fail(w, m.guess(r, nil), nil, id, err)
+		m.fail(w, m.guess(r, s, nil), nil, id, err)
 		return
 	}
-	api := m.guess(r, body)
-	signed, err := m.authenticate(r, body, api)
+	api := m.guess(r, s, body)
+	signed, err := m.authenticate(r, s, unread, body, api)
 	if err != nil {
 		m.fail(w, api, nil, id, err)
 		return
@@ -117,11 +118,11 @@ func formOf(r *http.Request, body []byte) url.Values {
 }
 
 // guess is the API whose protocol an error is answered in before the caller is known.
-func (m *Mux) guess(r *http.Request, body []byte) *API {
+func (m *Mux) guess(r *http.Request, s *signature, body []byte) *API {
 	if o := m.targets[r.Header.Get("X-Amz-Target")]; o != nil {
 		return o.api
 	}
-	if s, ok := scopeOf(r); ok {
+	if s.scoped() {
 		if all := m.apis[s.service]; len(all) > 0 {
 			return all[0]
 		}

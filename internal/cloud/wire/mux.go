@@ -39,6 +39,7 @@ type Mux struct {
 	run      Func
 	stub     Func
 	large    *semaphore.Weighted // what is left of largeBodies
+	keys     signingKeys
 }
 
 var _ Caller = (*Mux)(nil)

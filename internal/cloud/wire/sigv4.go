@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +45,7 @@ type signature struct {
 	expires   time.Duration // presigned only
 	presigned bool
 	headers   []string
+	query     url.Values
 	value     string
 	token     string
 	payload   string // as the canonical request has it
@@ -58,14 +58,9 @@ type signed struct {
 	body []byte // without chunk framing
 }
 
-// scopeOf reads the credential scope without judging it.
-func scopeOf(r *http.Request) (scope, bool) {
-	s, _ := parseSignature(r)
-	if s == nil || s.scope == (scope{}) {
-		return scope{}, false
-	}
-	return s.scope, true
-}
+// scoped tells whether a request says by which key it is signed, for what: that
+// is not judged here. s may be nil.
+func (s *signature) scoped() bool { return s != nil && s.scope != scope{} }
 
 var (
 	errMissing       = errors.New("missing authentication token")
@@ -107,10 +102,13 @@ func (e *skewError) Error() string { return e.text }
 // parseSignature reads the Authorization header or the presigned query. What it
 // returns with an error tells the scope, as far as it could be read.
 func parseSignature(r *http.Request) (*signature, error) {
-	q, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		// Its parts that cannot be read are not signed either.
-		return nil, &incompleteError{"The query string is not well-formed"}
+	var q url.Values
+	if r.URL.RawQuery != "" {
+		var err error
+		if q, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+			// Its parts that cannot be read are not signed either.
+			return nil, &incompleteError{"The query string is not well-formed"}
+		}
 	}
 	a := r.Header.Values("Authorization")
 	switch presigned := q.Has("X-Amz-Algorithm"); {
@@ -125,7 +123,7 @@ func parseSignature(r *http.Request) (*signature, error) {
 	if name != algorithm {
 		return nil, &incompleteError{"Unsupported AWS 'algorithm': '" + name + "'."}
 	}
-	s := &signature{token: r.Header.Get("X-Amz-Security-Token"), payload: r.Header.Get("X-Amz-Content-Sha256")}
+	s := &signature{query: q, token: r.Header.Get("X-Amz-Security-Token"), payload: r.Header.Get("X-Amz-Content-Sha256")}
 	given := map[string]string{}
 	for part := range strings.SplitSeq(rest, ",") {
 		k, v, ok := strings.Cut(strings.TrimSpace(part), "=")
@@ -151,7 +149,7 @@ func parsePresigned(q url.Values) (*signature, error) {
 	if a := q.Get("X-Amz-Algorithm"); a != algorithm {
 		return nil, &presignError{"X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256\"", "Unsupported AWS 'algorithm': '" + a + "'."}
 	}
-	s := &signature{presigned: true, token: q.Get("X-Amz-Security-Token"), value: q.Get("X-Amz-Signature"), payload: q.Get("X-Amz-Content-Sha256"), expires: maxSkew}
+	s := &signature{query: q, presigned: true, token: q.Get("X-Amz-Security-Token"), value: q.Get("X-Amz-Signature"), payload: q.Get("X-Amz-Content-Sha256"), expires: maxSkew}
 	if h := q.Get("X-Amz-SignedHeaders"); h != "" {
 		s.headers = strings.Split(h, ";")
 	}
@@ -177,10 +175,11 @@ func parsePresigned(q url.Values) (*signature, error) {
 	return s, nil
 }
 
-var (
-	region     = regexp.MustCompile(`^[a-z0-9-]{2,32}$`)
-	headerName = regexp.MustCompile("^[a-z0-9!#$%&'*+.^_`|~-]+$")
-)
+// isRegion tells whether s can be the name of a region.
+func isRegion(s string) bool {
+	other := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }
+	return len(s) >= 2 && len(s) <= 32 && strings.IndexFunc(s, other) < 0
+}
 
 func (s *signature) complete(credential, date string) error {
 	fail := func(text string) error {
@@ -213,7 +212,7 @@ func (s *signature) complete(credential, date string) error {
 	switch {
 	case p[4] != "aws4_request":
 		return &credentialError{"Credential should be scoped with a valid terminator: 'aws4_request', not '" + p[4] + "'.", s.presigned}
-	case !region.MatchString(s.region): // it becomes a part of ARNs
+	case !isRegion(s.region): // it becomes a part of ARNs
 		return &credentialError{"Credential should be scoped to a valid region, not '" + s.region + "'.", s.presigned}
 	case err != nil:
 		return fail("Date must be in ISO-8601 'basic format'. Got '" + date + "'. See http://en.wikipedia.org/wiki/ISO_8601")
@@ -226,9 +225,9 @@ func (s *signature) complete(credential, date string) error {
 	return nil
 }
 
-// authenticate checks a request's signature and finds out who made it.
-func (m *Mux) authenticate(r *http.Request, body []byte, api *API) (signed, error) {
-	s, err := parseSignature(r)
+// authenticate checks a request's signature, as [parseSignature] read it or
+// failed to, and finds out who made it.
+func (m *Mux) authenticate(r *http.Request, s *signature, err error, body []byte, api *API) (signed, error) {
 	if err == nil {
 		err = s.fresh(time.Now())
 	}
@@ -239,10 +238,11 @@ func (m *Mux) authenticate(r *http.Request, body []byte, api *API) (signed, erro
 	if err != nil {
 		return signed{}, api.authError(err)
 	}
-	key := s.key(cred.Secret)
+	key := m.keys.of(cred.Secret, s.scope)
 	if err := s.holds(r, body, key); err != nil {
 		return signed{}, api.authError(err)
 	}
+	m.keys.keep(cred.Secret, s.scope, key)
 	plain, err := s.unframe(r, body, key)
 	if err != nil {
 		return signed{}, api.authError(err)
@@ -254,7 +254,8 @@ func (m *Mux) authenticate(r *http.Request, body []byte, api *API) (signed, erro
 // given service in its credential scope. Its errors are those of JSON APIs.
 func (m *Mux) Verify(r *http.Request, body []byte, service string) (authz.Principal, error) {
 	api := &API{Service: service, Protocol: JSON11, mux: m}
-	who, err := m.authenticate(r, body, api)
+	s, err := parseSignature(r)
+	who, err := m.authenticate(r, s, err, body, api)
 	if err == nil && who.service != service {
 		err = Errorf("SignatureDoesNotMatch", "Credential should be scoped to correct service: '%s'.", service)
 	}

@@ -13,13 +13,6 @@ import (
 	"strings"
 )
 
-func (s *signature) key(secret string) []byte {
-	k := mac([]byte("AWS4"+secret), s.date)
-	k = mac(k, s.region)
-	k = mac(k, s.service)
-	return mac(k, "aws4_request")
-}
-
 func mac(key []byte, text string) []byte {
 	h := hmac.New(sha256.New, key)
 	h.Write([]byte(text))
@@ -28,7 +21,9 @@ func mac(key []byte, text string) []byte {
 
 func digest(b []byte) string {
 	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // holds compares the signature with our own, and then the digest of the body
@@ -38,7 +33,7 @@ func (s *signature) holds(r *http.Request, body, key []byte) error {
 		return err
 	}
 	payload, bodyErr := s.digest(body)
-	text := algorithm + "\n" + s.at.Format(amzTime) + "\n" + s.scope.String() + "\n" + digest([]byte(s.canonical(r, payload)))
+	text := algorithm + "\n" + s.at.Format(amzTime) + "\n" + s.scope.String() + "\n" + digest(s.canonical(r, payload))
 	want := hex.EncodeToString(mac(key, text))
 	if subtle.ConstantTimeCompare([]byte(want), []byte(s.value)) != 1 {
 		return errSignature
@@ -50,16 +45,57 @@ func (s *signature) holds(r *http.Request, body, key []byte) error {
 // hold every header of AWS: one that was not signed could have been added on the way.
 func (s *signature) covers(r *http.Request) error {
 	for i, h := range s.headers {
-		if !headerName.MatchString(h) || i > 0 && s.headers[i-1] >= h || !present(r, h) {
+		if !isHeaderName(h) || i > 0 && s.headers[i-1] >= h || !present(r, h) {
 			return errSignature
 		}
 	}
 	for k := range r.Header {
-		if k = strings.ToLower(k); strings.HasPrefix(k, "x-amz-") && !slices.Contains(s.headers, k) {
+		const aws = "x-amz-"
+		if len(k) >= len(aws) && isLower(aws, k[:len(aws)]) && !slices.ContainsFunc(s.headers, func(h string) bool { return isLower(h, k) }) {
 			return errNotSigned
 		}
 	}
 	return nil
+}
+
+// isHeaderName tells whether s is a header's name in lower case.
+func isHeaderName(s string) bool {
+	other := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("!#$%&'*+.^_`|~-", r)
+	}
+	return s != "" && strings.IndexFunc(s, other) < 0
+}
+
+// isLower tells whether lower is s with its ASCII letters in lower case.
+func isLower(lower, s string) bool {
+	if len(lower) != len(s) {
+		return false
+	}
+	for i := range len(s) {
+		ch := s[i]
+		if 'A' <= ch && ch <= 'Z' {
+			ch += 'a' - 'A'
+		}
+		if ch != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// signedNames are the headers that SDKs sign, as they are in a signature and as
+// they are in a request: http.Header would make the latter anew for each request.
+var signedNames = map[string]string{
+	"amz-sdk-invocation-id": "Amz-Sdk-Invocation-Id", "amz-sdk-request": "Amz-Sdk-Request", "x-amz-content-sha256": "X-Amz-Content-Sha256",
+	"x-amz-date": "X-Amz-Date", "x-amz-security-token": "X-Amz-Security-Token", "x-amz-target": "X-Amz-Target",
+}
+
+// headerValues are those of a header by its name in lower case.
+func headerValues(r *http.Request, name string) []string {
+	if k, ok := signedNames[name]; ok {
+		return r.Header[k]
+	}
+	return r.Header.Values(name)
 }
 
 func present(r *http.Request, header string) bool {
@@ -67,7 +103,7 @@ func present(r *http.Request, header string) bool {
 	case "host", "content-length", "transfer-encoding": // net/http keeps them elsewhere
 		return true
 	}
-	return len(r.Header.Values(header)) > 0
+	return len(headerValues(r, header)) > 0
 }
 
 // digest is the digest of the body as the canonical request has it, and what
@@ -95,7 +131,7 @@ func (s *signature) digest(body []byte) (string, error) {
 	return s.payload, nil
 }
 
-func (s *signature) canonical(r *http.Request, payload string) string {
+func (s *signature) canonical(r *http.Request, payload string) []byte {
 	path := r.URL.EscapedPath()
 	if path == "" {
 		path = "/"
@@ -105,13 +141,22 @@ func (s *signature) canonical(r *http.Request, payload string) string {
 	} else if u, err := url.PathUnescape(path); err == nil {
 		path = escape(u, true)
 	}
-	var b strings.Builder
-	b.WriteString(r.Method + "\n" + path + "\n" + canonicalQuery(r.URL.Query(), s.presigned) + "\n")
-	for _, h := range s.headers {
-		b.WriteString(h + ":" + headerValue(r, h) + "\n")
+	b := make([]byte, 0, 1024)
+	line := func(parts ...string) {
+		for _, p := range parts {
+			b = append(b, p...)
+		}
+		b = append(b, '\n')
 	}
-	b.WriteString("\n" + strings.Join(s.headers, ";") + "\n" + payload)
-	return b.String()
+	line(r.Method)
+	line(path)
+	line(canonicalQuery(s.query, s.presigned))
+	for _, h := range s.headers {
+		line(h, ":", headerValue(r, h))
+	}
+	line()
+	line(strings.Join(s.headers, ";"))
+	return append(b, payload...)
 }
 
 // headerValue is a header as it was signed. net/http takes some out of the map.
@@ -127,7 +172,11 @@ func headerValue(r *http.Request, name string) string {
 	case "transfer-encoding":
 		return strings.Join(r.TransferEncoding, ",")
 	}
-	values := slices.Clone(r.Header.Values(name))
+	values := headerValues(r, name)
+	if len(values) == 1 {
+		return singleSpaces(values[0])
+	}
+	values = slices.Clone(values)
 	for i, v := range values {
 		values[i] = singleSpaces(v)
 	}
@@ -135,11 +184,17 @@ func headerValue(r *http.Request, name string) string {
 }
 
 func singleSpaces(v string) string {
+	if v == "" || v[0] != ' ' && v[len(v)-1] != ' ' && !strings.Contains(v, "  ") {
+		return v
+	}
 	return strings.Join(strings.FieldsFunc(v, func(r rune) bool { return r == ' ' }), " ")
 }
 
 // canonicalQuery sorts by name, then by value. The signature cannot sign itself.
 func canonicalQuery(q url.Values, presigned bool) string {
+	if len(q) == 0 {
+		return ""
+	}
 	type pair struct{ key, value string }
 	pairs := make([]pair, 0, len(q))
 	for k, vs := range q {
@@ -166,15 +221,32 @@ func canonicalQuery(q url.Values, presigned bool) string {
 // escape is the URI encoding of SigV4: everything but unreserved characters.
 func escape(s string, slash bool) string {
 	const hexDigits = "0123456789ABCDEF"
+	plain := 0
+	for plain < len(s) && unreserved(s[plain], slash) {
+		plain++
+	}
+	if plain == len(s) {
+		return s
+	}
 	var b strings.Builder
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.', c == '~', c == '/' && slash:
+	b.WriteString(s[:plain])
+	for i := plain; i < len(s); i++ {
+		switch c := s[i]; {
+		case unreserved(c, slash):
 			b.WriteByte(c)
 		default:
 			b.WriteString("%" + string(hexDigits[c>>4]) + string(hexDigits[c&15]))
 		}
 	}
 	return b.String()
+}
+
+func unreserved(c byte, slash bool) bool {
+	switch c {
+	case '-', '_', '.', '~':
+		return true
+	case '/':
+		return slash
+	}
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
