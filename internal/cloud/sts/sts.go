@@ -1,7 +1,7 @@
 // Package sts is the Security Token Service: it tells who a caller is and
 // issues temporary credentials, which carry all that is known of their session
 // in a sealed token. They need no row, so they survive restarts and are
-// checked without a look-up.
+// checked without a look-up; a token is opened once and then known.
 //
 // https://docs.aws.amazon.com/STS/latest/APIReference/welcome.html
 package sts
@@ -45,7 +45,8 @@ type Options struct {
 // A Service issues and checks temporary credentials.
 type Service struct {
 	Options
-	seal cipher.AEAD
+	seal   cipher.AEAD
+	opened opened
 }
 
 // New makes the service. Master must be 32 bytes long: anything else panics at start-up.
@@ -112,23 +113,39 @@ const tokenFormat = "session token 1"
 // error is [wire.ErrInvalidToken] for a token that was not issued here or
 // belongs to other credentials, [wire.ErrExpiredToken] for one whose time is over.
 func (s *Service) Session(_ context.Context, accessKeyID, sessionToken string) (secret string, p authz.Principal, err error) {
-	sealed, err := base64.StdEncoding.DecodeString(sessionToken)
-	if err != nil {
-		return "", authz.Principal{}, wire.ErrInvalidToken
-	}
-	plain, err := s.seal.Open(nil, nil, sealed, []byte(tokenFormat))
-	if err != nil {
-		return "", authz.Principal{}, wire.ErrInvalidToken
-	}
-	var t token
-	if err := json.Unmarshal(plain, &t); err != nil {
-		return "", authz.Principal{}, fmt.Errorf("decode session token: %w", err)
+	t := s.opened.get(sessionToken)
+	known := t != nil
+	if !known {
+		if t, err = s.open(sessionToken); err != nil {
+			return "", authz.Principal{}, err
+		}
 	}
 	if subtle.ConstantTimeCompare([]byte(t.KeyID), []byte(accessKeyID)) != 1 {
 		return "", authz.Principal{}, wire.ErrInvalidToken
 	}
-	if !time.Now().Before(t.Expires) {
+	now := time.Now()
+	if !now.Before(t.Expires) {
 		return "", authz.Principal{}, wire.ErrExpiredToken
 	}
+	if !known {
+		s.opened.keep(sessionToken, t, now)
+	}
 	return t.Secret, t.Principal, nil
+}
+
+// open reads a token, if it was sealed here.
+func (s *Service) open(sessionToken string) (*token, error) {
+	sealed, err := base64.StdEncoding.DecodeString(sessionToken)
+	if err != nil {
+		return nil, wire.ErrInvalidToken
+	}
+	plain, err := s.seal.Open(nil, nil, sealed, []byte(tokenFormat))
+	if err != nil {
+		return nil, wire.ErrInvalidToken
+	}
+	var t token
+	if err := json.Unmarshal(plain, &t); err != nil {
+		return nil, fmt.Errorf("decode session token: %w", err)
+	}
+	return &t, nil
 }

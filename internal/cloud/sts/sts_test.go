@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -126,11 +127,18 @@ func TestTokens(t *testing.T) {
 			t.Error("the token can be read")
 		}
 		raw[len(raw)/2] ^= 1
-		for name, bad := range map[string]string{
-			"another session's": *b.Credentials.SessionToken, "changed": base64.StdEncoding.EncodeToString(raw), "empty": "", "no token": "%%%", "cut off": token[:40],
-		} {
-			if _, _, err := r.Session(t.Context(), id, bad); !errors.Is(err, wire.ErrInvalidToken) {
-				t.Errorf("%s: %v", name, err)
+		for _, when := range []string{"at first", "when both are known"} {
+			for name, bad := range map[string]string{
+				"another session's": *b.Credentials.SessionToken, "changed": base64.StdEncoding.EncodeToString(raw), "empty": "", "no token": "%%%", "cut off": token[:40],
+			} {
+				if _, _, err := r.Session(t.Context(), id, bad); !errors.Is(err, wire.ErrInvalidToken) {
+					t.Errorf("%s, %s: %v", name, when, err)
+				}
+			}
+			for _, c := range []*types.Credentials{a.Credentials, b.Credentials} {
+				if secret, p, err := r.Session(t.Context(), *c.AccessKeyId, *c.SessionToken); err != nil || secret != *c.SecretAccessKey || p.RoleARN != roleARN {
+					t.Errorf("%s: %+v, %v", when, p, err)
+				}
 			}
 		}
 		again := New(r.Options)
@@ -270,12 +278,30 @@ func TestWireAssumeRoleGivesTheSession(t *testing.T) {
 	refused(t, err, "AccessDenied", "events.amazonaws.com is not authorized")
 }
 
+// TestOpenedTokensAreForgotten counts those that are kept: no more than so many,
+// and none whose time was over when another came.
+func TestOpenedTokensAreForgotten(t *testing.T) {
+	var o opened
+	now := time.Now()
+	for i := range maxOpened + 10 {
+		o.keep(fmt.Sprint(i), &token{Expires: now.Add(time.Minute)}, now)
+	}
+	if n := len(o.tokens); n > maxOpened {
+		t.Errorf("%d tokens are kept", n)
+	}
+	o.keep("late", &token{Expires: now.Add(time.Hour)}, now.Add(time.Minute))
+	if n := len(o.tokens); n != 1 || o.get("late") == nil {
+		t.Errorf("%d tokens are kept beside those that have expired", n)
+	}
+}
+
 func BenchmarkSession(b *testing.B) {
 	r := newRig(trustAnn)
 	c, err := r.issue(authz.Principal{Type: authz.AssumedRole, ARN: "a", RoleARN: roleARN, Account: account}, time.Hour)
 	if err != nil {
 		b.Fatal(err)
 	}
+	b.ReportAllocs()
 	for b.Loop() {
 		if _, _, err := r.Session(b.Context(), *c.AccessKeyId, *c.SessionToken); err != nil {
 			b.Fatal(err)
