@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A rule is one parsed line of [Members].
@@ -16,7 +17,7 @@ type rule struct {
 	required bool
 	ranged   bool
 	min, max float64
-	pattern  *regexp.Regexp
+	pattern  matcher
 	source   string // of the pattern
 	enum     []string
 }
@@ -66,7 +67,7 @@ func parseRule(o *operation, text string) rule {
 		if isEnum(rest) {
 			r.enum = strings.Split(rest, "|")
 		} else {
-			r.source, r.pattern = rest, regexp.MustCompile(`^(?s:`+rest+`)$`)
+			r.source, r.pattern = rest, compile(rest)
 		}
 		break
 	}
@@ -81,10 +82,9 @@ func isEnum(s string) bool { return enumText.MatchString(s) }
 // validate checks an input against the operation's rules.
 func (o *operation) validate(in any) error {
 	var problems []Problem
-	rules := o.rules()
+	rules, v := o.rules(), reflect.ValueOf(in).Elem()
 	for i := range rules {
-		r := &rules[i]
-		r.check(reflect.ValueOf(in).Elem(), r.path, nil, &problems)
+		rules[i].check(v, rules[i].path, nil, &problems)
 	}
 	if len(problems) == 0 {
 		return nil
@@ -199,7 +199,11 @@ func (r *rule) outside(v reflect.Value) string {
 	what := "length "
 	switch {
 	case v.Kind() == reflect.String:
-		n = float64(len([]rune(v.String())))
+		s := v.String()
+		if float64(len(s)) <= r.max && float64(len(s)) >= r.min*utf8.UTFMax {
+			return "" // however many characters these bytes are
+		}
+		n = float64(utf8.RuneCountInString(s))
 	case v.Kind() == reflect.Slice || v.Kind() == reflect.Map:
 		n = float64(v.Len())
 	case v.CanInt():
