@@ -142,11 +142,13 @@ type policyTable struct {
 
 // serviceOf is the service in an ARN.
 func serviceOf(arn string) string {
-	p := strings.SplitN(arn, ":", 4)
-	if len(p) < 4 {
+	_, rest, _ := strings.Cut(arn, ":")
+	_, rest, _ = strings.Cut(rest, ":")
+	service, _, ok := strings.Cut(rest, ":")
+	if !ok {
 		return ""
 	}
-	return p[2]
+	return service
 }
 
 // alive refuses the sessions of users and roles that are gone: they end with

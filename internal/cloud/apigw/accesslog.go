@@ -2,7 +2,6 @@ package apigw
 
 import (
 	"context"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,10 +88,7 @@ func (l *accessLog) write(ctx context.Context, lines []logLine) {
 	}
 }
 
-var (
-	contextVar = regexp.MustCompile(`\$context\.[A-Za-z.]+`)
-	logEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
-)
+var logEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 // entry is a request's line in the stage's format.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html
@@ -105,28 +101,84 @@ func (s *Service) entry(req *request) logLine {
 	if !ok {
 		return logLine{}
 	}
-	routeKey := "-"
-	if req.route.RouteKey != nil {
-		routeKey = *req.route.RouteKey
-	}
-	errText := "-"
-	if req.ierr != "" {
-		errText = req.ierr
-	}
-	vars := map[string]string{
-		"requestId": req.id, "extendedRequestId": req.id, "accountId": s.Account, "apiId": *req.api.ApiId, "stage": *req.stage.StageName,
-		"routeKey": routeKey, "httpMethod": req.Method, "path": req.path, "protocol": req.Proto,
-		"identity.sourceIp": sourceIP(req.Request), "identity.userAgent": req.UserAgent(), "domainName": req.Host,
-		"requestTime": req.start.UTC().Format("02/Jan/2006:15:04:05 +0000"), "requestTimeEpoch": itoa(req.start.UnixMilli()),
-		"status": strconv.Itoa(req.status), "responseLength": strconv.Itoa(req.length), "responseLatency": itoa(time.Since(req.start).Milliseconds()),
-		"integrationLatency": itoa(req.took.Milliseconds()), "integrationErrorMessage": errText, "integration.error": errText,
-		"integration.latency": itoa(req.took.Milliseconds()), "integrationStatus": strconv.Itoa(req.status), "error.message": errText,
-	}
-	text := contextVar.ReplaceAllStringFunc(*settings.Format, func(v string) string {
-		if x, ok := vars[strings.TrimPrefix(v, "$context.")]; ok {
+	text := expand(*settings.Format, func(name string) string {
+		if x, ok := s.variable(req, name); ok {
 			return logEscapes.Replace(x)
 		}
 		return "-"
 	})
 	return logLine{region: req.api.Region, group: strings.TrimSuffix(group, ":*"), stream: *req.api.ApiId + "_" + *req.stage.StageName, text: text, at: req.start}
+}
+
+// expand puts values in the place of a format's variables: "$context." and
+// letters and dots.
+func expand(format string, value func(name string) string) string {
+	var b strings.Builder
+	for {
+		const prefix = "$context."
+		before, rest, ok := strings.Cut(format, prefix)
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		n := 0
+		for n < len(rest) && (rest[n] == '.' || 'a' <= rest[n]|0x20 && rest[n]|0x20 <= 'z') {
+			n++
+		}
+		if n == 0 {
+			b.WriteString(prefix)
+		} else {
+			b.WriteString(value(rest[:n]))
+		}
+		format = rest[n:]
+	}
+}
+
+// variable is what a format's variable stands for; false if it is not known.
+func (s *Service) variable(req *request, name string) (string, bool) {
+	switch name {
+	case "requestId", "extendedRequestId":
+		return req.id, true
+	case "accountId":
+		return s.Account, true
+	case "apiId":
+		return *req.api.ApiId, true
+	case "stage":
+		return *req.stage.StageName, true
+	case "routeKey":
+		if req.route.RouteKey == nil {
+			return "-", true
+		}
+		return *req.route.RouteKey, true
+	case "httpMethod":
+		return req.Method, true
+	case "path":
+		return req.path, true
+	case "protocol":
+		return req.Proto, true
+	case "identity.sourceIp":
+		return sourceIP(req.Request), true
+	case "identity.userAgent":
+		return req.UserAgent(), true
+	case "domainName":
+		return req.Host, true
+	case "requestTime":
+		return req.time(), true
+	case "requestTimeEpoch":
+		return itoa(req.start.UnixMilli()), true
+	case "status", "integrationStatus":
+		return strconv.Itoa(req.status), true
+	case "responseLength":
+		return strconv.Itoa(req.length), true
+	case "responseLatency":
+		return itoa(time.Since(req.start).Milliseconds()), true
+	case "integrationLatency", "integration.latency":
+		return itoa(req.took.Milliseconds()), true
+	case "integrationErrorMessage", "integration.error", "error.message":
+		if req.ierr == "" {
+			return "-", true
+		}
+		return req.ierr, true
+	}
+	return "", false
 }

@@ -139,6 +139,13 @@ func TestFunctionGetsPayload2(t *testing.T) {
 	r.invoke = func(ctx context.Context, in *lambda.InvokeInput) (*lambda.InvokeOutput, error) {
 		p := wire.CallOf(ctx).Principal
 		source = p.Service + " " + p.Source + " " + *in.FunctionName
+		var sorted map[string]any
+		if err := json.Unmarshal(in.Payload, &sorted); err != nil {
+			t.Error(err)
+		}
+		if want, err := json.Marshal(sorted); err != nil || !bytes.Equal(in.Payload, want) {
+			t.Errorf("members are not in the order of their names: %s, %v", in.Payload, err)
+		}
 		return &lambda.InvokeOutput{Payload: []byte(`{"statusCode":201,"headers":{"X-A":"b","X-N":1},"cookies":["c=d"],"body":"aGk=","isBase64Encoded":true}`)}, json.Unmarshal(in.Payload, &e)
 	}
 	w := r.request(http.MethodPost, api, "/orders/7?a=1&a=2", `{"x":1}`, "Content-Type", "application/json", "X-Up", "v", "Cookie", "k=v; l=w")

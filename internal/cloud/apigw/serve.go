@@ -6,14 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
-	"net"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -248,7 +245,7 @@ func set(m map[string]string, k, v string) map[string]string {
 func (s *Service) integrate(w http.ResponseWriter, req *request) {
 	ctx, cancel := context.WithTimeout(req.Context(), time.Duration(*req.target.TimeoutInMillis)*time.Millisecond)
 	defer cancel()
-	payload, err := json.Marshal(s.event(req))
+	payload, err := json.Marshal(s.payload(req))
 	if err != nil {
 		s.Log.Error("cannot write an integration's event", "error", err)
 		s.reply(w, req, http.StatusInternalServerError, "Internal Server Error")
@@ -379,81 +376,4 @@ func (s *Service) write(w http.ResponseWriter, req *request, status int, body []
 		_, _ = w.Write(body) // the caller is gone if this fails
 	}
 	s.logs.add(s.entry(req))
-}
-
-// event is the function's input in payload format 2.0.
-func (s *Service) event(req *request) map[string]any {
-	body, encoded := req.text()
-	host := *req.api.ApiId + ".execute-api." + req.api.Region + ".amazonaws.com"
-	raw := req.path
-	if *req.stage.StageName != defaultName {
-		raw = "/" + *req.stage.StageName + req.path
-	}
-	if u, err := url.PathUnescape(raw); err == nil {
-		raw = u
-	}
-	e := map[string]any{
-		"version": "2.0", "routeKey": *req.route.RouteKey, "rawPath": raw, "rawQueryString": req.URL.RawQuery,
-		"headers": headers(req.Request), "isBase64Encoded": encoded,
-		"requestContext": map[string]any{
-			"accountId": s.Account, "apiId": *req.api.ApiId, "domainName": host, "domainPrefix": *req.api.ApiId,
-			"http": map[string]any{
-				"method": req.Method, "path": raw, "protocol": req.Proto, "sourceIp": sourceIP(req.Request), "userAgent": req.UserAgent(),
-			},
-			"requestId": req.id, "routeKey": *req.route.RouteKey, "stage": *req.stage.StageName,
-			"time": req.start.UTC().Format("02/Jan/2006:15:04:05 +0000"), "timeEpoch": req.start.UnixMilli(),
-		},
-	}
-	if len(req.body) > 0 {
-		e["body"] = body
-	}
-	if q := req.URL.Query(); len(q) > 0 {
-		joined := map[string]string{}
-		for k, v := range q {
-			joined[k] = strings.Join(v, ",")
-		}
-		e["queryStringParameters"] = joined
-	}
-	if req.vars != nil {
-		e["pathParameters"] = req.vars
-	}
-	if len(req.stage.StageVariables) > 0 {
-		e["stageVariables"] = req.stage.StageVariables
-	}
-	if c := req.Header.Values("Cookie"); len(c) > 0 {
-		e["cookies"] = strings.Split(strings.Join(c, "; "), "; ")
-	}
-	return e
-}
-
-// text is the body as the event carries it: as it is for text types, in Base64 otherwise.
-func (req *request) text() (string, bool) {
-	t, _, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
-	plain := strings.HasPrefix(t, "text/") || t == "" || strings.HasSuffix(t, "+json") || strings.HasSuffix(t, "+xml") ||
-		t == "application/json" || t == "application/xml" || t == "application/javascript"
-	if plain && utf8.Valid(req.body) {
-		return string(req.body), false
-	}
-	return base64.StdEncoding.EncodeToString(req.body), true
-}
-
-func headers(r *http.Request) map[string]string {
-	h := map[string]string{"host": r.Host}
-	for k, v := range r.Header {
-		if k != "Cookie" {
-			h[strings.ToLower(k)] = strings.Join(v, ",")
-		}
-	}
-	if r.ContentLength >= 0 {
-		h["content-length"] = itoa(r.ContentLength)
-	}
-	h["x-forwarded-for"], h["x-forwarded-proto"] = sourceIP(r), "https"
-	return h
-}
-
-func sourceIP(r *http.Request) string {
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		return host
-	}
-	return "127.0.0.1"
 }

@@ -25,6 +25,11 @@ type row struct {
 	Seq string `json:"seq"`
 }
 
+// sequences are the same rows, of which no more is read than that.
+const sequences = store.Table[struct {
+	Seq string `json:"seq"`
+}](tasks)
+
 // A Queue runs tasks when they are due. Rows are the truth; in memory it keeps
 // only when and in which order they are due.
 type Queue struct {
@@ -224,6 +229,7 @@ func (q *Queue) Pending() map[string]int {
 // Run does tasks until ctx ends and those under way have returned. Tasks that
 // an earlier process left are done first to last by when they were due.
 func (q *Queue) Run(ctx context.Context) error {
+	q.wrap()
 	if err := q.load(); err != nil {
 		return fmt.Errorf("load tasks: %w", err)
 	}
@@ -242,6 +248,17 @@ func (q *Queue) Run(ctx context.Context) error {
 			return nil
 		case <-q.wake:
 		case <-timer.C:
+		}
+	}
+}
+
+// wrap decorates the handlers.
+func (q *Queue) wrap() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, k := range q.kinds {
+		if q.decorate != nil {
+			k.handler = q.decorate(k.handler)
 		}
 	}
 }
@@ -308,11 +325,7 @@ func (q *Queue) do(ctx context.Context, k *kind, e *entry) {
 		}
 		return
 	}
-	h := k.handler
-	if q.decorate != nil {
-		h = q.decorate(h)
-	}
-	result := q.handle(ctx, h, r.Task)
+	result := q.handle(ctx, k.handler, r.Task)
 	if ctx.Err() != nil {
 		return // the next process does it again
 	}
@@ -360,7 +373,7 @@ func (q *Queue) end(ctx context.Context, e *entry, r row, result Result) error {
 		return nil // ended in the handler's own transaction, or replaced
 	}
 	return q.db.Update(ctx, func(tx *store.Tx) error {
-		now, ok, err := tasks.Get(tx, e.key)
+		now, ok, err := sequences.Get(tx, e.key)
 		if err != nil || !ok || now.Seq != r.Seq {
 			return err
 		}
