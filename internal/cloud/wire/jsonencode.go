@@ -63,9 +63,11 @@ func (c *codec) appendJSON(b []byte, v reflect.Value) []byte {
 func (c *codec) appendStruct(b []byte, v reflect.Value, skip func(fieldPlan) bool) []byte {
 	b = append(b, '{')
 	first := true
-	for _, f := range c.plan(v.Type()).fields {
+	fields := c.plan(v.Type()).fields
+	for i := range fields {
+		f := &fields[i]
 		fv := v.Field(f.index)
-		if absent(fv) || skip != nil && skip(f) {
+		if absent(fv) || skip != nil && skip(*f) {
 			continue
 		}
 		if !first {

@@ -53,24 +53,24 @@ func (d *jsonScanner) key() []byte {
 // str reads a string.
 func (d *jsonScanner) str() []byte {
 	d.space()
-	start := d.i
-	plain := true
-	for d.i++; d.b[d.i] != '"'; d.i++ {
-		switch ch := d.b[d.i]; {
-		case ch == '\\':
-			plain = false
-			d.i++
-		case ch >= utf8.RuneSelf:
-			plain = false
-		}
-	}
-	d.i++
-	if plain {
-		return d.b[start+1 : d.i-1]
+	text := d.b[d.i+1:]
+	if n := unescaped(text); text[n] == '"' && utf8.Valid(text[:n]) {
+		d.i += n + 2
+		return text[:n]
 	}
 	var s string
-	_ = json.Unmarshal(d.b[start:d.i], &s) // valid: checked as a whole before
+	_ = json.Unmarshal(d.raw(), &s) // valid: checked as a whole before
 	return []byte(s)
+}
+
+// unescaped is how many bytes at the beginning of a string stand for themselves.
+func unescaped(b []byte) int {
+	for i, ch := range b {
+		if ch == '"' || ch == '\\' {
+			return i
+		}
+	}
+	return len(b)
 }
 
 // raw returns the text of the scalar at the position and moves past it.
