@@ -72,13 +72,17 @@ func (m *Mux) readBody(w http.ResponseWriter, r *http.Request, s *signature, a *
 	return body, free, nil
 }
 
-// announced bounds the room that is made for a body because it is announced.
-const announced = 64 << 10
+// announced bounds the room that is made for a body because it is announced:
+// who announces much and sends nothing is to hold little.
+const announced = 16 << 10
 
-// readAll is io.ReadAll with room from the start for as much as is announced,
-// and a byte in which to find the end; -1: nobody knows.
+// readAll is io.ReadAll, with room from the start for a short body of a known
+// length and a byte in which to find its end; -1: the length is not known.
 func readAll(r io.Reader, length int64) ([]byte, error) {
-	b := make([]byte, 0, max(512, min(length, announced)+1))
+	if length < 0 || length > announced {
+		return io.ReadAll(r)
+	}
+	b := make([]byte, 0, length+1)
 	for {
 		n, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
@@ -87,8 +91,8 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 			return b, nil
 		case err != nil:
 			return b, err
-		case len(b) == cap(b):
-			b = slices.Grow(b, 1)
+		case len(b) == cap(b): // it is longer than it said
+			b = slices.Grow(b, 512)
 		}
 	}
 }
