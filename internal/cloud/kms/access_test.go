@@ -174,3 +174,24 @@ func BenchmarkGenerateDataKey(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkDecrypt opens a data key as services do for each of their requests.
+func BenchmarkDecrypt(b *testing.B) {
+	r := newRig(b, store.Memory())
+	out, err := r.mux.Call(b.Context(), asRoot(), &sdk.CreateKeyInput{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ec := map[string]string{"aws:dynamodb:tableName": "orders", "aws:dynamodb:subscriberId": account}
+	made, err := r.mux.Call(b.Context(), asRoot(), &sdk.GenerateDataKeyInput{KeyId: out.(*sdk.CreateKeyOutput).KeyMetadata.KeyId, KeySpec: types.DataKeySpecAes256, EncryptionContext: ec})
+	if err != nil {
+		b.Fatal(err)
+	}
+	blob := made.(*sdk.GenerateDataKeyOutput).CiphertextBlob
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.mux.Call(b.Context(), asRoot(), &sdk.DecryptInput{CiphertextBlob: blob, EncryptionContext: ec}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -52,11 +52,11 @@ type fixture struct {
 	*Service
 	ctx context.Context
 	kms *fakeKMS
-	t   *testing.T
+	t   testing.TB
 }
 
 // start runs a service with its queue until the test ends.
-func start(t *testing.T) *fixture {
+func start(t testing.TB) *fixture {
 	t.Helper()
 	db := store.Memory()
 	q := event.NewQueue(db, nil)
@@ -72,7 +72,7 @@ func start(t *testing.T) *fixture {
 	return f
 }
 
-func must[T any](t *testing.T) func(T, error) T {
+func must[T any](t testing.TB) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -346,4 +346,20 @@ func TestDescribeLogGroups(t *testing.T) {
 	}
 	_, err := f.DescribeLogGroups(f.ctx, &sdk.DescribeLogGroupsInput{NextToken: new("bad")})
 	wantCode(t, err, "InvalidParameterException", "The specified nextToken is invalid.")
+}
+
+// BenchmarkPutLogEvents writes what an execution of the workflow says.
+func BenchmarkPutLogEvents(b *testing.B) {
+	f := start(b)
+	f.group("g", "key")
+	must[*sdk.CreateLogStreamOutput](b)(f.CreateLogStream(f.ctx, &sdk.CreateLogStreamInput{LogGroupName: new("g"), LogStreamName: new("s")}))
+	in := &sdk.PutLogEventsInput{LogGroupName: new("g"), LogStreamName: new("s")}
+	for range 30 {
+		in.LogEvents = append(in.LogEvents, types.InputLogEvent{Timestamp: new(time.Now().UnixMilli()), Message: new(strings.Repeat("x", 300))})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		f.kms.asked = nil
+		must[*sdk.PutLogEventsOutput](b)(f.PutLogEvents(f.ctx, in))
+	}
 }
