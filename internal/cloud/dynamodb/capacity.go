@@ -53,7 +53,7 @@ func (m *meter) wrote(w *write) {
 	m.own += m.factor * units(max(sizeOf(w.old), sizeOf(w.new)), writeUnit)
 	for i := range w.Indexes {
 		ix := &w.Indexes[i]
-		before, after := w.entry(ix, w.old, ""), w.entry(ix, w.new, "")
+		before, after := w.entries(ix, "")
 		n := 0.0
 		switch {
 		case before.row == after.row && before.row != "":

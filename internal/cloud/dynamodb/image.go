@@ -17,7 +17,7 @@ func (rec record) shown(r streamRow, key string, seq uint64) types.Record {
 		EventID: new(hex.EncodeToString(id[:16])), EventVersion: new("1.1"), EventSource: new("aws:dynamodb"), AwsRegion: &r.Region,
 		EventName: types.OperationTypeModify,
 		Dynamodb: &types.StreamRecord{
-			ApproximateCreationDateTime: new(rec.at.Truncate(time.Second)), Keys: image(rec.keys), NewImage: image(rec.after), OldImage: image(rec.before),
+			ApproximateCreationDateTime: new(rec.at.Truncate(time.Second)), Keys: rec.keys, NewImage: rec.after, OldImage: rec.before,
 			SequenceNumber: new(sequence(seq)), SizeBytes: new(int64(rec.size)), StreamViewType: types.StreamViewType(r.View),
 		},
 	}
@@ -33,42 +33,18 @@ func (rec record) shown(r streamRow, key string, seq uint64) types.Record {
 	return out
 }
 
-// image is an item in the types of DynamoDB Streams.
-func image(item attr.Item) map[string]types.AttributeValue {
-	if item == nil {
-		return nil
-	}
-	out := make(map[string]types.AttributeValue, len(item))
-	for k, v := range item {
-		out[k] = imageValue(v)
-	}
-	return out
-}
+// An image is an item in the types of DynamoDB Streams.
+type image = map[string]types.AttributeValue
 
-func imageValue(v attr.Value) types.AttributeValue {
-	switch v := v.(type) {
-	case *attr.S:
-		return &types.AttributeValueMemberS{Value: v.Value}
-	case *attr.N:
-		return &types.AttributeValueMemberN{Value: v.Value}
-	case *attr.B:
-		return &types.AttributeValueMemberB{Value: v.Value}
-	case *attr.SS:
-		return &types.AttributeValueMemberSS{Value: v.Value}
-	case *attr.NS:
-		return &types.AttributeValueMemberNS{Value: v.Value}
-	case *attr.BS:
-		return &types.AttributeValueMemberBS{Value: v.Value}
-	case *attr.Bool:
-		return &types.AttributeValueMemberBOOL{Value: v.Value}
-	case *attr.M:
-		return &types.AttributeValueMemberM{Value: image(v.Value)}
-	case *attr.L:
-		out := make([]types.AttributeValue, len(v.Value))
-		for i, e := range v.Value {
-			out[i] = imageValue(e)
-		}
-		return &types.AttributeValueMemberL{Value: out}
-	}
-	return &types.AttributeValueMemberNULL{Value: true}
+var imageValues = attr.Union[types.AttributeValue]{
+	S:    func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} },
+	N:    func(s string) types.AttributeValue { return &types.AttributeValueMemberN{Value: s} },
+	B:    func(b []byte) types.AttributeValue { return &types.AttributeValueMemberB{Value: b} },
+	SS:   func(s []string) types.AttributeValue { return &types.AttributeValueMemberSS{Value: s} },
+	NS:   func(s []string) types.AttributeValue { return &types.AttributeValueMemberNS{Value: s} },
+	BS:   func(b [][]byte) types.AttributeValue { return &types.AttributeValueMemberBS{Value: b} },
+	M:    func(m image) types.AttributeValue { return &types.AttributeValueMemberM{Value: m} },
+	L:    func(l []types.AttributeValue) types.AttributeValue { return &types.AttributeValueMemberL{Value: l} },
+	Null: func() types.AttributeValue { return &types.AttributeValueMemberNULL{Value: true} },
+	Bool: func(b bool) types.AttributeValue { return &types.AttributeValueMemberBOOL{Value: b} },
 }

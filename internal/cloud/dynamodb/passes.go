@@ -53,7 +53,7 @@ func (s *Service) fillIndex(ctx context.Context, a *access, ix *index) error {
 			st.indexes = map[byte]usage{}
 		}
 		u := st.indexes[ix.No]
-		count(&u.items, &u.bytes, nil, e.item)
+		count(&u.items, &u.bytes, 0, sizeOf(e.item))
 		st.indexes[ix.No] = u
 		return indexRows.Put(tx, e.row, []byte(place))
 	})
@@ -97,7 +97,7 @@ func (s *Service) rekey(ctx context.Context, t event.Task) event.Result {
 	return s.whole(ctx, t, func(j job, a *access) error {
 		err := s.each(ctx, a, func(tx *store.Tx, _ *state, place string, item attr.Item) error {
 			row := a.prefix + place
-			return itemRows.Put(tx, row, a.seal(row, attr.Append(nil, item)))
+			return itemRows.Put(tx, row, a.sealItem(row, item, attr.ItemSize(item)))
 		})
 		if err != nil {
 			return err

@@ -158,15 +158,6 @@ const (
 	opExpire // a removal by time to live
 )
 
-// A record is a stored stream record: what the stream's view shows of a change.
-type record struct {
-	op            byte
-	at            time.Time
-	keys          attr.Item
-	before, after attr.Item // nil: not in the view, or not there
-	size          int
-}
-
 // record adds a write to the table's stream, in the write's own transaction.
 func (s *Service) record(tx *store.Tx, w *write, st *state, now time.Time) error {
 	if w.Stream == nil {
@@ -178,31 +169,51 @@ func (s *Service) record(tx *store.Tx, w *write, st *state, now time.Time) error
 		}
 	}
 	st.seq++
-	r := record{op: opModify, keys: w.key}
-	switch {
-	case w.old == nil:
-		r.op = opInsert
-	case w.new == nil && w.expired:
-		r.op = opExpire
-	case w.new == nil:
-		r.op = opRemove
-	}
-	if v := w.Stream.View; v == types.StreamViewTypeOldImage || v == types.StreamViewTypeNewAndOldImages {
-		r.before = w.old
-	}
-	if v := w.Stream.View; v == types.StreamViewTypeNewImage || v == types.StreamViewTypeNewAndOldImages {
-		r.after = w.new
-	}
 	key := recordKey(recordPrefix(w.ID, w.Stream.Label), st.seq)
 	arn := w.arn + "/stream/" + w.Stream.Label
 	tx.OnCommit(func() { s.Signals.Notify(arn) })
-	return recordRows.Put(tx, key, stamped(now, w.seal(key, r.encode())))
+	return recordRows.Put(tx, key, w.sealRecord(key, now))
 }
 
-// stamped puts the time before a sealed record: it is needed to forget the
-// record when the key may be gone.
-func stamped(t time.Time, sealed []byte) []byte {
-	return append(binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(sealed)), uint64(t.UnixMilli())), sealed...) //nolint:gosec // after 1970
+// op is what a write does, as records say it.
+func (w *write) op() byte {
+	switch {
+	case w.old == nil:
+		return opInsert
+	case w.new == nil && w.expired:
+		return opExpire
+	case w.new == nil:
+		return opRemove
+	}
+	return opModify
+}
+
+// sealRecord is the row of a write's record: when it happened, in the clear, as
+// it is needed to forget the record when the key may be gone; then, sealed, what
+// was done, the size, the item's key and what the stream's view shows of the item
+// before and after.
+func (w *write) sealRecord(key string, now time.Time) []byte {
+	var before, after attr.Item // nil: not in the view, or not there
+	size := attr.ItemSize(w.key)
+	if v := w.Stream.View; v == types.StreamViewTypeOldImage || v == types.StreamViewTypeNewAndOldImages {
+		before, size = w.old, size+w.oldSize
+	}
+	if v := w.Stream.View; v == types.StreamViewTypeNewImage || v == types.StreamViewTypeNewAndOldImages {
+		after, size = w.new, size+w.newSize
+	}
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, size+size/2+roomToSeal), uint64(now.UnixMilli())) //nolint:gosec // after 1970
+	b = w.begin(b)
+	n := len(b)
+	b = binary.AppendUvarint(append(b, w.op()), uint64(size)) //nolint:gosec // small
+	b = attr.Append(b, w.key)
+	for _, image := range []attr.Item{before, after} {
+		if image == nil {
+			b = append(b, 0)
+			continue
+		}
+		b = attr.Append(append(b, 1), image)
+	}
+	return w.seal(key, b, n)
 }
 
 // stamp takes a record row apart; the time of a damaged one is zero.
@@ -210,52 +221,49 @@ func stamp(b []byte) (at time.Time, sealed []byte) {
 	if len(b) < 8 {
 		return time.Time{}, nil
 	}
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(b))), b[8:] //nolint:gosec // what stamped wrote
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(b))), b[8:] //nolint:gosec // what sealRecord wrote
 }
 
-func (rec record) encode() []byte {
-	b := append(make([]byte, 0, 1024), rec.op)
-	size := attr.ItemSize(rec.keys) + sizeOf(rec.before) + sizeOf(rec.after)
-	b = binary.AppendUvarint(b, uint64(size)) //nolint:gosec // small
-	b = attr.Append(b, rec.keys)
-	for _, image := range []attr.Item{rec.before, rec.after} {
-		if image == nil {
-			b = append(b, 0)
-			continue
-		}
-		b = attr.Append(append(b, 1), image)
-	}
-	return b
+// A record is a stream record as it is read, with items in the types of DynamoDB Streams.
+type record struct {
+	op            byte
+	at            time.Time
+	keys          image
+	before, after image // nil: not in the view, or not there
+	size          int
 }
 
+// decodeRecord undoes sealRecord, at the cost of b.
 func decodeRecord(keys map[int]*envelope.Key, key string, b []byte) (r record, err error) {
 	at, b := stamp(b)
 	if b, err = unseal(keys, key, b); err != nil {
 		return r, fmt.Errorf("read stream record: %w", err)
 	}
-	bad := fmt.Errorf("read stream record: %w", attr.ErrCorrupt)
 	if len(b) < 2 {
-		return r, bad
+		return r, errRecord
 	}
 	size, n := binary.Uvarint(b[1:])
 	if n <= 0 {
-		return r, bad
+		return r, errRecord
 	}
-	r.op, r.at, r.size = b[0], at, int(size) //nolint:gosec // what encode wrote
-	if r.keys, b, err = attr.Decode(b[1+n:]); err != nil {
-		return r, bad
+	r.op, r.at, r.size = b[0], at, int(size) //nolint:gosec // what sealRecord wrote
+	rest := string(b[1+n:])
+	if r.keys, rest, err = attr.DecodeAs(&imageValues, rest); err != nil {
+		return r, errRecord
 	}
-	for _, image := range []*attr.Item{&r.before, &r.after} {
-		if len(b) == 0 {
-			return r, bad
+	for _, image := range []*image{&r.before, &r.after} {
+		if rest == "" {
+			return r, errRecord
 		}
-		has := b[0] == 1
-		b = b[1:]
+		has := rest[0] == 1
+		rest = rest[1:]
 		if has {
-			if *image, b, err = attr.Decode(b); err != nil {
-				return r, bad
+			if *image, rest, err = attr.DecodeAs(&imageValues, rest); err != nil {
+				return r, errRecord
 			}
 		}
 	}
 	return r, nil
 }
+
+var errRecord = fmt.Errorf("read stream record: %w", attr.ErrCorrupt)

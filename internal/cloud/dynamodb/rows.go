@@ -40,11 +40,15 @@ const partitionSize = 16
 
 // partition appends the keyed hash of a partition key's value.
 func (a *access) partition(b []byte, v attr.Value) []byte {
-	h := hmac.New(sha256.New, a.pepper)
+	if a.mac == nil {
+		a.mac = hmac.New(sha256.New, a.pepper)
+	} else {
+		a.mac.Reset()
+	}
 	var buf [64]byte
-	_, _ = h.Write(append(buf[:0], attr.Type(v)...)) // a hash takes everything
-	_, _ = h.Write(attr.AppendScalar(buf[:0], v))
-	return h.Sum(b)[:len(b)+partitionSize]
+	_, _ = a.mac.Write(append(buf[:0], attr.Type(v)...)) // a hash takes everything
+	_, _ = a.mac.Write(attr.AppendScalar(buf[:0], v))
+	return a.mac.Sum(b)[:len(b)+partitionSize]
 }
 
 // place is where an item lies: its row key without the table's ID.

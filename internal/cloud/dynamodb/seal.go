@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -49,11 +50,12 @@ func (e encryption) kmsARN() string {
 	return ""
 }
 
-// An access is a table with the keys that its rows need.
+// An access is a table with the keys that its rows need. It is for one request.
 type access struct {
 	*table
 	keys   map[int]*envelope.Key
 	pepper []byte
+	mac    hash.Hash // under the pepper; see partition
 }
 
 func (s *Service) sealContext(name string) map[string]string {
@@ -79,11 +81,23 @@ func (s *Service) open(ctx context.Context, t *table, as wire.As) (*access, erro
 		return nil, err
 	}
 	if t.Encryption.Current != 0 {
-		if a.pepper, err = a.keys[t.Encryption.Current].Open(t.Encryption.Pepper, pepperAAD(t.ID)); err != nil {
+		if a.pepper, err = t.openPepper(a.keys[t.Encryption.Current]); err != nil {
 			return nil, fmt.Errorf("open secret of table %s: %w", t.Name, err)
 		}
 	}
 	return a, nil
+}
+
+// openPepper opens the table's secret once: who has the key may have it again.
+func (t *table) openPepper(key *envelope.Key) ([]byte, error) {
+	if p := t.pepper.Load(); p != nil {
+		return *p, nil
+	}
+	p, err := key.Open(t.Encryption.Pepper, pepperAAD(t.ID))
+	if err == nil {
+		t.pepper.Store(&p)
+	}
+	return p, err
 }
 
 func (s *Service) unwrap(ctx context.Context, table string, keys []dataKey, as wire.As) (map[int]*envelope.Key, error) {
@@ -109,20 +123,31 @@ func (s *Service) openFor(ctx context.Context, given *string) (*access, error) {
 
 func pepperAAD(id string) []byte { return []byte("pepper " + id) }
 
-// seal makes a row: the number of the data key, then the item, encrypted and
-// bound to the row's key.
-func (a *access) seal(row string, plain []byte) []byte {
-	return seal(a.keys, a.Encryption.Current, row, plain)
+// begin begins a row, after what it has in the clear, by the number of the data
+// key: what is appended to it is for seal.
+func (a *access) begin(clear []byte) []byte {
+	return binary.AppendUvarint(clear, uint64(a.Encryption.Current)) //nolint:gosec // small
 }
 
-func seal(keys map[int]*envelope.Key, no int, row string, plain []byte) []byte {
-	if no == 0 {
-		return append([]byte{0}, plain...)
+// seal ends a row: what follows the first n bytes, which begin made, is
+// encrypted and bound to the row's key.
+func (a *access) seal(row string, b []byte, n int) []byte {
+	if a.Encryption.Current == 0 {
+		return b
 	}
-	sealed := keys[no].Seal(plain, []byte(row))
-	return append(binary.AppendUvarint(make([]byte, 0, len(sealed)+2), uint64(no)), sealed...) //nolint:gosec // small
+	return a.keys[a.Encryption.Current].SealTail(b, n, []byte(row))
 }
 
+// sealItem is the row of an item of about the given size.
+func (a *access) sealItem(row string, item attr.Item, size int) []byte {
+	b := a.begin(make([]byte, 0, size+size/2+roomToSeal))
+	return a.seal(row, attr.Append(b, item), len(b))
+}
+
+// roomToSeal is for what a row holds beside items: numbers of keys, lengths.
+const roomToSeal = 128 + envelope.Overhead
+
+// unseal undoes seal, at the cost of b.
 func unseal(keys map[int]*envelope.Key, row string, b []byte) ([]byte, error) {
 	no, w := binary.Uvarint(b)
 	switch {
@@ -133,10 +158,10 @@ func unseal(keys map[int]*envelope.Key, row string, b []byte) ([]byte, error) {
 	case keys[int(no)] == nil: //nolint:gosec // small
 		return nil, fmt.Errorf("row is sealed under data key %d, which the table no longer has", no)
 	}
-	return keys[int(no)].Open(b[w:], []byte(row)) //nolint:gosec // small
+	return keys[int(no)].OpenInPlace(b[w:], []byte(row)) //nolint:gosec // small
 }
 
-// item reads an item from its row.
+// item reads an item from its row, which is of no use afterwards.
 func (a *access) item(row string, b []byte) (attr.Item, error) {
 	plain, err := unseal(a.keys, row, b)
 	if err != nil {

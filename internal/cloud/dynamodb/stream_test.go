@@ -1,6 +1,7 @@
 package dynamodb
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -282,4 +283,34 @@ func TestTimeToLive(t *testing.T) {
 		time.Sleep(time.Hour)
 		left("with expiry turned off", 3)
 	})
+}
+
+// Every type of value comes back from the stream as it was put.
+func TestImagesHoldEveryType(t *testing.T) {
+	r := newRig(t, store.Memory())
+	r.create("tab", "id:S", "", encrypted(""), streaming(types.StreamViewTypeNewImage))
+	r.put("tab", attr.Item{
+		"id": str("a"), "n": num("-1.5"), "b": &attr.B{Value: []byte{0, 255}}, "empty": &attr.B{Value: []byte{}}, "yes": &attr.Bool{Value: true}, "no": &attr.Bool{},
+		"null": &attr.Null{Value: true}, "ss": &attr.SS{Value: []string{"x", "y"}}, "ns": &attr.NS{Value: []string{"1", "2"}}, "bs": &attr.BS{Value: [][]byte{{1}, {2}}},
+		"m": &attr.M{Value: attr.Item{"in": str("deep")}}, "l": &attr.L{Value: []attr.Value{str(""), &attr.L{}}},
+	})
+	got, err := json.Marshal(r.records("tab")[0].Dynamodb.NewImage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"b":{"Value":"AP8="},"bs":{"Value":["AQ==","Ag=="]},"empty":{"Value":""},"id":{"Value":"a"},"l":{"Value":[{"Value":""},{"Value":[]}]},` +
+		`"m":{"Value":{"in":{"Value":"deep"}}},"n":{"Value":"-1.5"},"no":{"Value":false},"ns":{"Value":["1","2"]},"null":{"Value":true},"ss":{"Value":["x","y"]},"yes":{"Value":true}}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	image := r.records("tab")[0].Dynamodb.NewImage
+	for name, want := range map[string]any{
+		"id": &streamtypes.AttributeValueMemberS{}, "n": &streamtypes.AttributeValueMemberN{}, "b": &streamtypes.AttributeValueMemberB{}, "yes": &streamtypes.AttributeValueMemberBOOL{},
+		"null": &streamtypes.AttributeValueMemberNULL{}, "ss": &streamtypes.AttributeValueMemberSS{}, "ns": &streamtypes.AttributeValueMemberNS{}, "bs": &streamtypes.AttributeValueMemberBS{},
+		"m": &streamtypes.AttributeValueMemberM{}, "l": &streamtypes.AttributeValueMemberL{},
+	} {
+		if got := fmt.Sprintf("%T", image[name]); got != fmt.Sprintf("%T", want) {
+			t.Errorf("%s is a %s, want a %T", name, got, want)
+		}
+	}
 }

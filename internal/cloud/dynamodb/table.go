@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -100,7 +101,8 @@ type table struct {
 	tableRow
 	key    string // region/name
 	arn    string
-	prefix string // of the keys of its rows: the 16 bytes of its ID
+	prefix string                 // of the keys of its rows: the 16 bytes of its ID
+	pepper atomic.Pointer[[]byte] // once it has been opened
 }
 
 func tableKey(region, name string) string { return region + "/" + name }
@@ -198,6 +200,8 @@ func (s *Service) change(ctx context.Context, t *table, f func(tx *store.Tx, r *
 	return changed, err
 }
 
+var errKeyElement = invalid("The provided key element does not match the schema")
+
 // checkKey validates the primary key in a request: exactly the key attributes,
 // of the right types, not empty. It returns the key in canonical form.
 func (t *table) checkKey(key attr.Item) (attr.Item, error) {
@@ -205,15 +209,14 @@ func (t *table) checkKey(key attr.Item) (attr.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	mismatch := invalid("The provided key element does not match the schema")
 	names := t.Schema.names()
 	if len(key) != len(names) {
-		return nil, mismatch
+		return nil, errKeyElement
 	}
 	for i, n := range names {
 		v, ok := key[n]
 		if !ok || attr.Type(v) != t.Attributes[n] {
-			return nil, mismatch
+			return nil, errKeyElement
 		}
 		if err := checkKeyValue(n, v, i == 0); err != nil {
 			return nil, err

@@ -27,7 +27,8 @@ type write struct {
 	expired bool
 	meter   *meter // nil: nobody asked for the capacity
 
-	old, new attr.Item // set by apply
+	old, new         attr.Item // set by apply
+	oldSize, newSize int       // set by put
 }
 
 // errStale says that the table was changed between reading its description
@@ -108,16 +109,17 @@ func (w *write) failed() error {
 // put stores what apply found out.
 func (s *Service) put(tx *store.Tx, w *write, st *state, place string) error {
 	row := w.prefix + place
+	w.oldSize, w.newSize = sizeOf(w.old), sizeOf(w.new)
 	var err error
 	if w.new == nil {
 		err = itemRows.Delete(tx, row)
 	} else {
-		err = itemRows.Put(tx, row, w.seal(row, attr.Append(make([]byte, 0, 512), w.new)))
+		err = itemRows.Put(tx, row, w.sealItem(row, w.new, w.newSize))
 	}
 	if err != nil {
 		return err
 	}
-	count(&st.items, &st.bytes, w.old, w.new)
+	count(&st.items, &st.bytes, w.oldSize, w.newSize)
 	if err := w.putIndexes(tx, st, place); err != nil {
 		return err
 	}
@@ -131,22 +133,22 @@ func (s *Service) put(tx *store.Tx, w *write, st *state, place string) error {
 	return putState(tx, w.prefix, st)
 }
 
-// count keeps a number of items and their bytes.
-func count(items, bytes *int64, old, item attr.Item) {
-	if old != nil {
+// count keeps a number of items and their bytes, given the sizes of one before
+// and after: 0 is for none, as no item is without a key.
+func count(items, bytes *int64, before, after int) {
+	if before > 0 {
 		*items--
-		*bytes -= int64(attr.ItemSize(old))
 	}
-	if item != nil {
+	if after > 0 {
 		*items++
-		*bytes += int64(attr.ItemSize(item))
 	}
+	*bytes += int64(after - before)
 }
 
 func (w *write) putIndexes(tx *store.Tx, st *state, place string) error {
 	for i := range w.Indexes {
 		ix := &w.Indexes[i]
-		before, after := w.entry(ix, w.old, place), w.entry(ix, w.new, place)
+		before, after := w.entries(ix, place)
 		if ix.Backfilling && before.row != "" {
 			_, there, err := indexRows.Get(tx, before.row)
 			if err != nil {
@@ -175,7 +177,7 @@ func (w *write) putIndexes(tx *store.Tx, st *state, place string) error {
 			st.indexes = map[byte]usage{}
 		}
 		u := st.indexes[ix.No]
-		count(&u.items, &u.bytes, before.item, after.item)
+		count(&u.items, &u.bytes, ix.size(before, w.oldSize), ix.size(after, w.newSize))
 		st.indexes[ix.No] = u
 	}
 	return nil
@@ -196,6 +198,28 @@ func (a *access) entry(ix *index, item attr.Item, place string) entry {
 		return entry{}
 	}
 	return entry{row, a.projected(ix, item)}
+}
+
+// entries are what an index holds of an item before and after a write.
+func (w *write) entries(ix *index, place string) (before, after entry) {
+	before = w.entry(ix, w.old, place)
+	if before.row != "" && w.new != nil && sameIn(ix, w.old, w.new) {
+		return before, entry{before.row, w.projected(ix, w.new)}
+	}
+	return before, w.entry(ix, w.new, place)
+}
+
+// sameIn tells whether two items have the same key in an index.
+func sameIn(ix *index, a, b attr.Item) bool {
+	return attr.Equal(a[ix.Schema.Hash], b[ix.Schema.Hash]) && (ix.Schema.Range == "" || attr.Equal(a[ix.Schema.Range], b[ix.Schema.Range]))
+}
+
+// size is that of an entry, given the size of the whole item.
+func (ix *index) size(e entry, whole int) int {
+	if e.item != nil && ix.Projection == types.ProjectionTypeAll {
+		return whole
+	}
+	return sizeOf(e.item)
 }
 
 // putExpiry keeps the order of expiry, and the task that waits for the next.

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
+	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/wire"
 )
 
@@ -57,27 +58,53 @@ func Unwrap(ctx context.Context, caller wire.Caller, as wire.As, encryptionConte
 }
 
 func newKey(plaintext, wrapped []byte, arn *string) (*Key, error) {
-	block, err := aes.NewCipher(plaintext)
-	if err != nil {
-		return nil, fmt.Errorf("use data key: %w", err)
-	}
-	// Random nonces of 96 bits: safe for 2^32 messages under one data key.
-	aead, err := cipher.NewGCMWithRandomNonce(block)
+	aead, err := ciphers.GetAt(0, string(plaintext), func() (cipher.AEAD, error) { return newCipher(plaintext) })
 	if err != nil {
 		return nil, fmt.Errorf("use data key: %w", err)
 	}
 	return &Key{Wrapped: wrapped, KeyARN: *arn, aead: aead}, nil
 }
 
+// ciphers are those of plaintext data keys, as KMS gave them out: setting one
+// up costs more than sealing a row. KMS is asked for the key itself each time.
+var ciphers = memo.Map[string, cipher.AEAD]{Most: 500}
+
+func newCipher(plaintext []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(plaintext)
+	if err != nil {
+		return nil, err
+	}
+	// Random nonces of 96 bits: safe for 2^32 messages under one data key.
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// Overhead is how many bytes longer sealed data is.
+const Overhead = 12 + 16 // nonce, tag
+
 // Seal encrypts plaintext and binds it to aad, which [Key.Open] must be given
 // again: name the row there, so that sealed rows cannot be swapped.
 func (k *Key) Seal(plaintext, aad []byte) []byte {
-	return k.aead.Seal(make([]byte, 0, len(plaintext)+k.aead.Overhead()), nil, plaintext, aad)
+	return k.aead.Seal(make([]byte, 0, len(plaintext)+Overhead), nil, plaintext, aad)
+}
+
+// SealTail is Seal for what follows the first n bytes of a row, which stay as
+// they are. It happens in place where row has capacity for [Overhead] more bytes.
+func (k *Key) SealTail(row []byte, n int, aad []byte) []byte {
+	return k.aead.Seal(row[:n], nil, row[n:], aad)
 }
 
 // Open decrypts what Seal made with the same aad, or returns [ErrSealed].
 func (k *Key) Open(sealed, aad []byte) ([]byte, error) {
 	plaintext, err := k.aead.Open(nil, nil, sealed, aad)
+	if err != nil {
+		return nil, ErrSealed
+	}
+	return plaintext, nil
+}
+
+// OpenInPlace is [Key.Open] at the cost of sealed, which is overwritten.
+func (k *Key) OpenInPlace(sealed, aad []byte) ([]byte, error) {
+	plaintext, err := k.aead.Open(sealed[:0], nil, sealed, aad)
 	if err != nil {
 		return nil, ErrSealed
 	}

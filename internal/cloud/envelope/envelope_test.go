@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -82,6 +83,52 @@ func TestWhatWasChangedDoesNotOpen(t *testing.T) {
 	}
 	if _, err := k.Open(nil, nil); !errors.Is(err, ErrSealed) {
 		t.Errorf("nothing: %v", err)
+	}
+}
+
+// What is sealed or opened in place is what Seal and Open make, with and
+// without room for it.
+func TestInPlace(t *testing.T) {
+	k, err := NewKey(t.Context(), &fakeKMS{}, wire.As{}, "k", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, room := range []int{0, Overhead - 1, Overhead, 100} {
+		for _, text := range []string{"", "order", strings.Repeat("order", 100)} {
+			row := append(make([]byte, 0, 4+len(text)+room), "head"+text...)
+			row = k.SealTail(row, 4, []byte("row 1"))
+			if string(row[:4]) != "head" || len(row) != 4+len(text)+Overhead {
+				t.Fatalf("room for %d: %q became %q", room, text, row)
+			}
+			if got, err := k.Open(row[4:], []byte("row 1")); err != nil || string(got) != text {
+				t.Errorf("room for %d: opened %q, %v, want %q", room, got, err, text)
+			}
+			if got, err := k.OpenInPlace(row[4:], []byte("row 1")); err != nil || string(got) != text {
+				t.Errorf("room for %d: opened in place %q, %v, want %q", room, got, err, text)
+			}
+		}
+	}
+	if _, err := k.OpenInPlace(k.Seal([]byte("order"), []byte("row 1")), []byte("row 2")); !errors.Is(err, ErrSealed) {
+		t.Errorf("under another row: %v", err)
+	}
+	if _, err := k.OpenInPlace(nil, nil); !errors.Is(err, ErrSealed) {
+		t.Errorf("nothing: %v", err)
+	}
+}
+
+// The cipher of a data key is kept, but KMS has the last word on its use.
+func TestKeysAreAskedForEachTime(t *testing.T) {
+	f := &fakeKMS{}
+	k, err := NewKey(t.Context(), f, wire.As{}, "k", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Unwrap(t.Context(), f, wire.As{}, nil, k.Wrapped); err != nil || again.aead != k.aead {
+		t.Errorf("the cipher was made again, or an error: %v", err)
+	}
+	f.err = errors.New("disabled")
+	if _, err := Unwrap(t.Context(), f, wire.As{}, nil, k.Wrapped); !errors.Is(err, f.err) {
+		t.Errorf("a disabled key was unwrapped: %v", err)
 	}
 }
 

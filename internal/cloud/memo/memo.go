@@ -3,6 +3,7 @@
 package memo
 
 import (
+	"cmp"
 	"sync"
 	"sync/atomic"
 )
@@ -10,6 +11,9 @@ import (
 // A Map remembers values until [Map.Forget]. The zero value is ready and safe
 // for concurrent use.
 type Map[K comparable, V any] struct {
+	// Most bounds the entries that GetAt makes; 0 is for 10,000.
+	Most int64
+
 	generation atomic.Uint64
 	size       atomic.Int64 // of entries made by GetAt since they were cleared
 	entries    sync.Map     // K -> entry[V]
@@ -20,7 +24,7 @@ type entry[V any] struct {
 	value      V
 }
 
-// maxEntries bounds a map of which callers choose the keys.
+// maxEntries bounds a map of which callers choose the keys, unless it says Most.
 const maxEntries = 10_000
 
 // GetAt is Get for values that hold while a version does, such as
@@ -33,8 +37,8 @@ func (m *Map[K, V]) GetAt(version uint64, k K, load func() (V, error)) (V, error
 	if err != nil {
 		return v, err
 	}
-	if m.size.Add(1) > maxEntries {
-		m.size.Store(0)
+	if m.size.Add(1) > cmp.Or(m.Most, maxEntries) {
+		m.size.Store(1)
 		m.entries.Clear()
 	}
 	m.entries.Store(k, entry[V]{version, v})

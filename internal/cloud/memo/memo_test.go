@@ -77,3 +77,17 @@ func TestGetAt(t *testing.T) {
 		t.Errorf("%d values kept", n)
 	}
 }
+
+func TestGetAtKeepsNoMoreThanItMay(t *testing.T) {
+	m := Map[int, int]{Most: 10}
+	for i := range 100 {
+		if _, err := m.GetAt(0, i, func() (int, error) { return i, nil }); err != nil {
+			t.Fatal(err)
+		}
+		kept := 0
+		m.entries.Range(func(any, any) bool { kept++; return true })
+		if kept > 10 {
+			t.Fatalf("%d entries", kept)
+		}
+	}
+}

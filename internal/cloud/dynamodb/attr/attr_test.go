@@ -77,8 +77,8 @@ func TestSumsOutOfRange(t *testing.T) {
 	}
 }
 
-// values generates values of every type.
-var values = valuesOf(3)
+// anyValue generates values of every type.
+var anyValue = valuesOf(3)
 
 func valuesOf(depth int) *rapid.Generator[Value] {
 	text := rapid.StringMatching(`[a-c\x00\xff]{0,4}`)
@@ -108,10 +108,10 @@ func valuesOf(depth int) *rapid.Generator[Value] {
 
 func TestItemsSurviveStorage(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		item := rapid.MapOfN(rapid.StringMatching(`[a-z]{1,5}`), values, 0, 5).Draw(t, "item")
+		item := rapid.MapOfN(rapid.StringMatching(`[a-z]{1,5}`), anyValue, 0, 5).Draw(t, "item")
 		b := Append(nil, item)
 		got, rest, err := Decode(append(b, "rest"...))
-		if err != nil || string(rest) != "rest" || !EqualItems(item, got) {
+		if err != nil || rest != "rest" || !EqualItems(item, got) {
 			t.Errorf("decoded %v, rest %q, error %v", got, rest, err)
 		}
 		if !EqualItems(item, CloneItem(item)) {

@@ -103,94 +103,132 @@ func appendValue(b []byte, v Value) []byte {
 	return append(b, tagNull)
 }
 
-// Decode reads what [Append] wrote and returns the bytes after it.
-func Decode(b []byte) (item Item, rest []byte, err error) {
-	d := decoder{b: b}
+// Decode reads what [Append] wrote and returns the bytes after it. Values may
+// share one string with all others.
+func Decode(b []byte) (item Item, rest string, err error) { return DecodeAs(&values, string(b)) }
+
+// DecodeAs is [Decode] for any union of types like [Value].
+func DecodeAs[V any](u *Union[V], s string) (item map[string]V, rest string, err error) {
+	d := decoder[V]{Union: u, s: s}
 	item = d.item()
 	if d.failed {
-		return nil, nil, ErrCorrupt
+		return nil, "", ErrCorrupt
 	}
-	return item, d.b, nil
+	return item, d.s, nil
 }
 
-type decoder struct {
-	b      []byte
+// A Union makes the variants of a union of types like [Value], of which
+// DynamoDB Streams has its own.
+type Union[V any] struct {
+	S, N   func(string) V
+	B      func([]byte) V
+	SS, NS func([]string) V
+	BS     func([][]byte) V
+	M      func(map[string]V) V
+	L      func([]V) V
+	Null   func() V
+	Bool   func(bool) V
+}
+
+var values = Union[Value]{
+	S:    func(s string) Value { return &S{Value: s} },
+	N:    func(s string) Value { return &N{Value: s} },
+	B:    func(b []byte) Value { return &B{Value: b} },
+	SS:   func(s []string) Value { return &SS{Value: s} },
+	NS:   func(s []string) Value { return &NS{Value: s} },
+	BS:   func(b [][]byte) Value { return &BS{Value: b} },
+	M:    func(m map[string]Value) Value { return &M{Value: m} },
+	L:    func(l []Value) Value { return &L{Value: l} },
+	Null: func() Value { return &Null{Value: true} },
+	Bool: func(b bool) Value { return &Bool{Value: b} },
+}
+
+// A decoder reads a string, of which texts are parts: an item costs one
+// allocation for all its texts.
+type decoder[V any] struct {
+	*Union[V]
+	s      string
 	failed bool
 }
 
 // count reads a number of elements, of which each takes at least one byte.
-func (d *decoder) count() int {
-	n, w := binary.Uvarint(d.b)
-	if w <= 0 || n > uint64(len(d.b)-w) {
-		d.b, d.failed = nil, true
-		return 0
+func (d *decoder[V]) count() int {
+	var n uint64
+	for i := range min(len(d.s), 9) { // what takes more is longer than any string
+		n |= uint64(d.s[i]&0x7f) << (7 * i)
+		if d.s[i] < 0x80 {
+			if d.s = d.s[i+1:]; n <= uint64(len(d.s)) {
+				return int(n) //nolint:gosec // bounded by a length
+			}
+			break
+		}
 	}
-	d.b = d.b[w:]
-	return int(n) //nolint:gosec // bounded by a length
+	d.s, d.failed = "", true
+	return 0
 }
 
-func (d *decoder) bytes() []byte {
+func (d *decoder[V]) text() string {
 	n := d.count()
-	out := d.b[:n]
-	d.b = d.b[n:]
+	out := d.s[:n]
+	d.s = d.s[n:]
 	return out
 }
 
-func (d *decoder) item() Item {
+func (d *decoder[V]) item() map[string]V {
 	n := d.count()
-	item := make(Item, n)
+	item := make(map[string]V, n)
 	for range n {
-		k := string(d.bytes())
+		k := d.text()
 		item[k] = d.value()
 	}
 	return item
 }
 
-func (d *decoder) texts() []string {
+func (d *decoder[V]) texts() []string {
 	out := make([]string, d.count())
 	for i := range out {
-		out[i] = string(d.bytes())
+		out[i] = d.text()
 	}
 	return out
 }
 
-func (d *decoder) value() Value {
-	if len(d.b) == 0 {
+func (d *decoder[V]) value() (v V) {
+	if d.s == "" {
 		d.failed = true
-		return nil
+		return v
 	}
-	tag := d.b[0]
-	d.b = d.b[1:]
+	tag := d.s[0]
+	d.s = d.s[1:]
 	switch tag {
 	case tagNull:
-		return &Null{Value: true}
+		return d.Null()
 	case tagFalse, tagTrue:
-		return &Bool{Value: tag == tagTrue}
+		return d.Bool(tag == tagTrue)
 	case tagS:
-		return &S{Value: string(d.bytes())}
+		return d.S(d.text())
 	case tagN:
-		return &N{Value: string(d.bytes())}
+		return d.N(d.text())
 	case tagB:
-		return &B{Value: append([]byte{}, d.bytes()...)}
+		return d.B([]byte(d.text()))
 	case tagSS:
-		return &SS{Value: d.texts()}
+		return d.SS(d.texts())
 	case tagNS:
-		return &NS{Value: d.texts()}
+		return d.NS(d.texts())
 	case tagBS:
 		out := make([][]byte, d.count())
 		for i := range out {
-			out[i] = append([]byte{}, d.bytes()...)
+			out[i] = []byte(d.text())
 		}
-		return &BS{Value: out}
+		return d.BS(out)
 	case tagM:
-		return &M{Value: d.item()}
+		return d.M(d.item())
 	case tagL:
-		out := make([]Value, d.count())
+		out := make([]V, d.count())
 		for i := range out {
 			out[i] = d.value()
 		}
-		return &L{Value: out}
+		return d.L(out)
 	}
 	d.failed = true
-	return nil
+	return v
 }
