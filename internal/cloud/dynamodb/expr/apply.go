@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"maps"
 	"slices"
 
 	"miniforge/internal/cloud/dynamodb/attr"
@@ -15,8 +16,14 @@ var (
 // Apply returns the changed item. All operands are those of the item before;
 // old itself stays as it is.
 func (u *Update) Apply(old attr.Item) (attr.Item, error) {
-	item := attr.CloneItem(old)
+	item := make(attr.Item, len(old)+1)
+	maps.Copy(item, old)
+	var own []string // attributes of which item has a copy, as something in them changes
 	for _, a := range u.order() {
+		top := a.path.Top()
+		if v, ok := item[top]; ok && len(a.path) > 1 && !slices.Contains(own, top) {
+			item[top], own = attr.Clone(v), append(own, top)
+		}
 		if err := a.apply(old, item); err != nil {
 			return nil, err
 		}

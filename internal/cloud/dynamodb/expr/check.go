@@ -14,9 +14,9 @@ var conditionFunctions = map[string]int{
 
 var updateFunctions = map[string]int{"if_not_exists": 2, "list_append": 2}
 
-// condition checks a condition as a whole, and then each comparison in it, in
-// the order in which AWS finds faults.
-func (s *Scope) checkCondition(k Kind, p *parser, n node) error {
+// checkForm checks a condition as a whole, in the order in which AWS finds
+// faults. After that come the comparisons in it: see checkParts.
+func checkForm(k Kind, p *parser, n node) error {
 	if p.doubled {
 		return k.invalid("The expression has redundant parentheses;")
 	}
@@ -25,7 +25,7 @@ func (s *Scope) checkCondition(k Kind, p *parser, n node) error {
 			return err
 		}
 	}
-	return s.checkParts(k, n)
+	return nil
 }
 
 // checkParts goes down to the single comparisons and functions.

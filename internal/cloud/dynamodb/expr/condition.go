@@ -17,11 +17,11 @@ type Condition struct{ root node }
 
 // Condition reads a condition or filter expression.
 func (s *Scope) Condition(k Kind, text string) (Condition, error) {
-	n, p, err := parse(k, text, condition)
+	n, err := parsedCondition(k, text)
 	if err != nil {
 		return Condition{}, err
 	}
-	return Condition{n}, s.checkCondition(k, p, n)
+	return Condition{n}, s.checkParts(k, n)
 }
 
 // Holds evaluates the condition; an item that does not exist is nil.

@@ -12,11 +12,11 @@ type KeyTest struct {
 // KeyCondition reads a key condition expression: one test, or two joined by AND.
 func (s *Scope) KeyCondition(text string) ([]KeyTest, error) {
 	const k = KeyConditionExpression
-	n, p, err := parse(k, text, condition)
+	n, err := parsedCondition(k, text)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkCondition(k, p, n); err != nil {
+	if err := s.checkParts(k, n); err != nil {
 		return nil, err
 	}
 	var tests []KeyTest

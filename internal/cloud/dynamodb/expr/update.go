@@ -21,14 +21,8 @@ type action struct {
 // Update reads an update expression.
 func (s *Scope) Update(text string) (*Update, error) {
 	const k = UpdateExpression
-	u, p, err := parse(k, text, update)
+	u, err := parsedUpdate(text)
 	if err != nil {
-		return nil, err
-	}
-	if p.doubled {
-		return nil, k.invalid("The expression has redundant parentheses;")
-	}
-	if err := u.checkNames(k); err != nil {
 		return nil, err
 	}
 	if err := s.resolveUpdate(k, u); err != nil {
@@ -197,15 +191,16 @@ func literalsOf(k Kind, n node, op, want string) error {
 	return nil
 }
 
+var sectionRank = map[string]int{"SET": 0, "ADD": 1, "DELETE": 2, "REMOVE": 3}
+
 // order puts actions into the order in which they are applied: what is set
 // first, by ascending index, because elements beyond a list's end are
 // appended; what is removed last, by descending index, because removing moves
 // those that follow.
 func (u *Update) order() []action {
 	out := slices.Clone(u.actions)
-	rank := map[string]int{"SET": 0, "ADD": 1, "DELETE": 2, "REMOVE": 3}
 	slices.SortStableFunc(out, func(a, b action) int {
-		if c := rank[a.section] - rank[b.section]; c != 0 {
+		if c := sectionRank[a.section] - sectionRank[b.section]; c != 0 {
 			return c
 		}
 		n := common(a.path, b.path)
