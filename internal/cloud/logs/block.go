@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 
+	"miniforge/internal/cloud/envelope"
 	"miniforge/internal/cloud/store"
 )
 
@@ -55,18 +56,22 @@ func cut(in []types.InputLogEvent) int {
 	return len(in)
 }
 
-// blockRow writes a block: 8 bytes for when it came in, then varints for the
-// key, the count, and the delay after the first and the length of each event,
-// then the messages.
-func blockRow(ingested int64, key int, in []types.InputLogEvent, data []byte) []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, len(data)+16+4*len(in)), uint64(ingested))
+// beginBlock writes a block up to its messages, for which it leaves room: 8
+// bytes for when it came in, then varints for the key, the count, and the delay
+// after the first and the length of each event.
+func beginBlock(ingested int64, key int, in []types.InputLogEvent) []byte {
+	size := 16 + 4*len(in) + envelope.Overhead
+	for _, e := range in {
+		size += len(*e.Message)
+	}
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, size), uint64(ingested))
 	b = binary.AppendUvarint(b, uint64(key))
 	b = binary.AppendUvarint(b, uint64(len(in)))
 	for _, e := range in {
 		b = binary.AppendUvarint(b, uint64(*e.Timestamp-*in[0].Timestamp))
 		b = binary.AppendUvarint(b, uint64(len(*e.Message)))
 	}
-	return append(b, data...)
+	return b
 }
 
 var errDamaged = errors.New("log events at rest are damaged")

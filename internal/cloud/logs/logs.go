@@ -16,6 +16,7 @@ import (
 
 	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -30,14 +31,17 @@ type Options struct {
 }
 
 // A Service serves the log groups of all regions.
-type Service struct{ Options }
+type Service struct {
+	Options
+	read memo.Map[string, *knownGroup] // by region/name
+}
 
 // New makes the service.
 func New(o Options) *Service {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{o}
+	return &Service{Options: o}
 }
 
 // Tables. Events lie under the id of their stream, not under its name, so that
@@ -46,7 +50,7 @@ func New(o Options) *Service {
 const (
 	groups   = store.Table[groupRow]("logs.groups")    // region/name
 	streams  = store.Table[streamRow]("logs.streams")  // group id/name
-	events   = store.Table[[]byte]("logs.events")      // stream id/position; see blockRow
+	events   = store.Table[[]byte]("logs.events")      // stream id/position; see beginBlock
 	policies = store.Table[policyRow]("logs.policies") // region/name
 )
 

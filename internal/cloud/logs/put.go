@@ -52,18 +52,18 @@ func (s *Service) PutLogEvents(ctx context.Context, in *sdk.PutLogEventsInput) (
 		return nil, err
 	}
 	for {
-		var g groupRow
-		if err := s.DB.View(func(tx *store.Tx) (err error) { g, err = findGroup(tx, c.Region, *in.LogGroupName); return err }); err != nil {
+		g, err := s.known(c.Region, *in.LogGroupName)
+		if err != nil {
 			return nil, err
 		}
 		// KMS is asked before the transaction, which must not wait for others.
 		first, last, rejected := window(in.LogEvents, time.Now(), g.Retention)
 		taken := in.LogEvents[first:last]
-		rows, err := s.rowsOf(ctx, &g, taken)
+		rows, err := s.rowsOf(ctx, &g.groupRow, taken)
 		if err != nil {
 			return nil, err
 		}
-		out, err := s.append(ctx, &g, *in.LogStreamName, taken, rows)
+		out, err := s.append(ctx, g, *in.LogStreamName, taken, rows)
 		if out != nil {
 			out.RejectedLogEventsInfo = rejected
 		}
@@ -76,17 +76,17 @@ func (s *Service) PutLogEvents(ctx context.Context, in *sdk.PutLogEventsInput) (
 // errRemade says that the group is another than the one whose key was asked for.
 var errRemade = errors.New("log group was made again")
 
-func (s *Service) append(ctx context.Context, read *groupRow, stream string, in []types.InputLogEvent, rows [][]byte) (*sdk.PutLogEventsOutput, error) {
+func (s *Service) append(ctx context.Context, read *knownGroup, stream string, in []types.InputLogEvent, rows [][]byte) (*sdk.PutLogEventsOutput, error) {
 	out := &sdk.PutLogEventsOutput{}
 	return out, s.DB.Update(ctx, func(tx *store.Tx) error {
-		g, err := findGroup(tx, read.Region, read.Name)
+		g, err := read.current(tx)
 		if err != nil {
 			return err
 		}
 		if g.ID != read.ID {
 			return errRemade
 		}
-		st, err := findStream(tx, &g, stream)
+		st, err := findStream(tx, &g.groupRow, stream)
 		if err != nil {
 			return err
 		}
@@ -109,7 +109,7 @@ func (s *Service) append(ctx context.Context, read *groupRow, stream string, in 
 		}
 		if g.Retention > 0 && !st.Expiring && st.First >= 0 {
 			st.Expiring = true
-			if err := s.expireAt(tx, &g, stream, &st); err != nil {
+			if err := s.expireAt(tx, &g.groupRow, stream, &st); err != nil {
 				return err
 			}
 		}
@@ -186,22 +186,19 @@ func (s *Service) rowsOf(ctx context.Context, g *groupRow, in []types.InputLogEv
 	keys := keyring{s: s, group: g}
 	for len(in) > 0 {
 		n := cut(in)
-		size := 0
+		row := beginBlock(now, g.Current, in[:n])
+		head := len(row)
 		for _, e := range in[:n] {
-			size += len(*e.Message)
-		}
-		data := make([]byte, 0, size)
-		for _, e := range in[:n] {
-			data = append(data, *e.Message...)
+			row = append(row, *e.Message...)
 		}
 		if g.Current > 0 {
 			k, err := keys.get(ctx, g.Current)
 			if err != nil {
 				return nil, err
 			}
-			data = k.Seal(data, []byte(g.ID))
+			row = k.SealTail(row, head, []byte(g.ID))
 		}
-		rows = append(rows, blockRow(now, g.Current, in[:n], data))
+		rows = append(rows, row)
 		in = in[n:]
 	}
 	return rows, nil
