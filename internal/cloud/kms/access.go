@@ -1,7 +1,6 @@
 package kms
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,18 +53,28 @@ func (s *Service) access(c *wire.Call, action string, name *string) (authz.Acces
 
 func (s *Service) accessTo(c *wire.Call, action string, k *key) authz.Access {
 	keys := s.caller(c)
-	keys["kms:KeySpec"] = []string{string(types.KeySpecSymmetricDefault)}
-	keys["kms:KeyUsage"] = []string{string(types.KeyUsageTypeEncryptDecrypt)}
-	keys["kms:KeyOrigin"] = []string{string(types.OriginTypeAwsKms)}
-	keys["kms:MultiRegion"] = []string{"false"}
+	keys["kms:KeySpec"], keys["kms:KeyUsage"], keys["kms:KeyOrigin"], keys["kms:MultiRegion"] = keySpec, keyUsage, keyOrigin, keyMultiRegion
 	for t, v := range k.Tags {
 		keys["aws:ResourceTag/"+t] = []string{v}
 	}
 	return authz.Access{Action: action, Resource: k.arn, Context: keys}
 }
 
+// What is the same of all keys and requests.
+var (
+	keySpec        = []string{string(types.KeySpecSymmetricDefault)}
+	keyUsage       = []string{string(types.KeyUsageTypeEncryptDecrypt)}
+	keyOrigin      = []string{string(types.OriginTypeAwsKms)}
+	keyMultiRegion = []string{"false"}
+	keyAlgorithm   = []string{string(types.EncryptionAlgorithmSpecSymmetricDefault)}
+)
+
+// usualKeys is how many condition keys a service's request has, about.
+const usualKeys = 14
+
 func (s *Service) caller(c *wire.Call) map[string][]string {
-	keys := map[string][]string{"kms:CallerAccount": {c.Principal.Account}}
+	keys := make(map[string][]string, usualKeys)
+	keys["kms:CallerAccount"] = []string{c.Principal.Account}
 	if c.Principal.Via != "" {
 		keys["kms:ViaService"] = []string{c.Principal.Via + "." + c.Region + ".amazonaws.com"}
 	}
@@ -74,14 +83,24 @@ func (s *Service) caller(c *wire.Call) map[string][]string {
 
 // withContext adds the condition keys of an encryption context.
 func withContext(keys map[string][]string, ec map[string]string) {
-	keys["kms:EncryptionAlgorithm"] = []string{string(types.EncryptionAlgorithmSpecSymmetricDefault)}
+	keys["kms:EncryptionAlgorithm"] = keyAlgorithm
 	if len(ec) == 0 {
 		return
 	}
-	keys["kms:EncryptionContextKeys"] = slices.Sorted(maps.Keys(ec))
+	keys["kms:EncryptionContextKeys"] = namesOf(ec)
 	for k, v := range ec {
 		keys[contextPrefix+k] = []string{v}
 	}
+}
+
+// namesOf are the names of an encryption context, in order.
+func namesOf(ec map[string]string) []string {
+	names := make([]string, 0, len(ec))
+	for k := range ec {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // tagKeys adds the condition keys of tags that a request brings.

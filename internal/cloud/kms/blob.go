@@ -3,7 +3,6 @@ package kms
 import (
 	"bytes"
 	"encoding/binary"
-	"maps"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -57,12 +56,17 @@ func (k *key) open(b blob, ec map[string]string) ([]byte, error) {
 // from and its encryption context, in an order and with lengths that make the
 // text unambiguous.
 func additional(header []byte, ec map[string]string) []byte {
-	out := bytes.Clone(header)
-	for _, k := range slices.Sorted(maps.Keys(ec)) {
-		for _, s := range []string{k, ec[k]} {
-			out = binary.BigEndian.AppendUint32(out, uint32(len(s)))
-			out = append(out, s...)
-		}
+	size := len(header)
+	for k, v := range ec {
+		size += 8 + len(k) + len(v)
+	}
+	out := append(make([]byte, 0, size), header...)
+	for _, k := range namesOf(ec) {
+		out = appendText(appendText(out, k), ec[k])
 	}
 	return out
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 }

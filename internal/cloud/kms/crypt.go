@@ -74,6 +74,11 @@ func (s *Service) forUse(ctx context.Context, name *string, algorithm types.Encr
 	if err != nil {
 		return nil, err
 	}
+	return k.fit(algorithm)
+}
+
+// fit is the key itself, if it may be used with an algorithm.
+func (k *key) fit(algorithm types.EncryptionAlgorithmSpec) (*key, error) {
 	if err := k.usable(); err != nil {
 		return nil, err
 	}
@@ -151,10 +156,11 @@ func (s *Service) opener(ctx context.Context, raw []byte, name *string, algorith
 		}
 		return k, b, err
 	}
-	if k, err := s.key(regionOf(ctx), b.key); err != nil || k == nil {
+	k, err := s.key(regionOf(ctx), b.key)
+	if err != nil || k == nil {
 		return nil, blob{}, cmpErr(err, errCiphertext) // of another cloud or region, or its key is gone
 	}
-	k, err := s.forUse(ctx, &b.key, algorithm)
+	k, err = k.fit(algorithm)
 	return k, b, err
 }
 

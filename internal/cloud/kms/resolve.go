@@ -2,14 +2,31 @@ package kms
 
 import (
 	"context"
-	"regexp"
 	"strings"
 
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
 
-var keyID = regexp.MustCompile(`^(mrk-[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$`)
+// isKeyID tells whether s has the form of a key id: a UUID or, of a key of many
+// regions, "mrk-" and 32 digits.
+func isKeyID(s string) bool {
+	const uuid, mrk = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "mrk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+	form := uuid
+	if strings.HasPrefix(s, "mrk-") {
+		form = mrk
+	}
+	if len(s) != len(form) {
+		return false
+	}
+	for i := range len(s) {
+		digit := s[i] >= '0' && s[i] <= '9' || s[i] >= 'a' && s[i] <= 'f'
+		if form[i] == 'x' && !digit || form[i] != 'x' && s[i] != form[i] {
+			return false
+		}
+	}
+	return true
+}
 
 // A reference is what a request calls a key by.
 type reference struct {
@@ -45,7 +62,7 @@ func (s *Service) parse(region, name string) (reference, error) {
 	switch {
 	case strings.HasPrefix(rest, "alias/"):
 		return reference{alias: rest}, nil
-	case keyID.MatchString(rest):
+	case isKeyID(rest):
 		return reference{id: rest}, nil
 	}
 	return reference{}, notFound("Invalid keyId '" + rest + "'")
