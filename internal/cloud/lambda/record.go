@@ -14,103 +14,10 @@ import (
 	"miniforge/internal/cloud/event/pattern"
 )
 
-func hash(s string) uint32 {
+func hash(b []byte) uint32 {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(s)) // never fails
+	_, _ = h.Write(b) // never fails
 	return h.Sum32()
-}
-
-// attributes is an item in DynamoDB's JSON.
-func attributes(item map[string]streamtypes.AttributeValue) map[string]any {
-	if item == nil {
-		return nil
-	}
-	m := make(map[string]any, len(item))
-	for k, v := range item {
-		m[k] = attribute(v)
-	}
-	return m
-}
-
-func attribute(v streamtypes.AttributeValue) map[string]any {
-	switch x := v.(type) {
-	case *streamtypes.AttributeValueMemberS:
-		return map[string]any{"S": x.Value}
-	case *streamtypes.AttributeValueMemberN:
-		return map[string]any{"N": x.Value}
-	case *streamtypes.AttributeValueMemberB:
-		return map[string]any{"B": x.Value}
-	case *streamtypes.AttributeValueMemberBOOL:
-		return map[string]any{"BOOL": x.Value}
-	case *streamtypes.AttributeValueMemberNULL:
-		return map[string]any{"NULL": x.Value}
-	case *streamtypes.AttributeValueMemberSS:
-		return map[string]any{"SS": x.Value}
-	case *streamtypes.AttributeValueMemberNS:
-		return map[string]any{"NS": x.Value}
-	case *streamtypes.AttributeValueMemberBS:
-		return map[string]any{"BS": x.Value}
-	case *streamtypes.AttributeValueMemberM:
-		return map[string]any{"M": attributes(x.Value)}
-	case *streamtypes.AttributeValueMemberL:
-		list := make([]any, len(x.Value))
-		for i, e := range x.Value {
-			list[i] = attribute(e)
-		}
-		return map[string]any{"L": list}
-	}
-	return map[string]any{"NULL": true}
-}
-
-// A streamRecord is a record of a stream as a function gets it.
-type streamRecord struct {
-	EventID      string                `json:"eventID"`
-	EventName    string                `json:"eventName"`
-	EventVersion string                `json:"eventVersion"`
-	EventSource  string                `json:"eventSource"`
-	Region       string                `json:"awsRegion"`
-	Change       streamChange          `json:"dynamodb"`
-	Identity     *streamtypes.Identity `json:"userIdentity,omitempty"`
-	SourceARN    string                `json:"eventSourceARN"`
-}
-
-type streamChange struct {
-	Created  float64        `json:"ApproximateCreationDateTime"`
-	Keys     map[string]any `json:"Keys,omitempty"`
-	New      map[string]any `json:"NewImage,omitempty"`
-	Old      map[string]any `json:"OldImage,omitempty"`
-	Sequence string         `json:"SequenceNumber"`
-	Size     int64          `json:"SizeBytes"`
-	View     string         `json:"StreamViewType"`
-}
-
-func (sh *shard) record(r *streamtypes.Record) streamRecord {
-	d := r.Dynamodb
-	created := aws.ToTime(d.ApproximateCreationDateTime)
-	return streamRecord{
-		EventID: aws.ToString(r.EventID), EventName: string(r.EventName), EventVersion: "1.1", EventSource: "aws:dynamodb", Region: sh.Region,
-		SourceARN: *sh.Config.EventSourceArn, Identity: r.UserIdentity,
-		Change: streamChange{
-			Created: float64(created.Unix()), Keys: attributes(d.Keys), New: attributes(d.NewImage), Old: attributes(d.OldImage),
-			Sequence: aws.ToString(d.SequenceNumber), Size: aws.ToInt64(d.SizeBytes), View: string(d.StreamViewType),
-		},
-	}
-}
-
-// document is a record as filters see it.
-func (sh *shard) document(r *streamtypes.Record) []byte {
-	b, _ := json.Marshal(sh.record(r)) // plain data
-	return b
-}
-
-// event is a batch as the function gets it.
-func (sh *shard) event(records []streamtypes.Record) []byte {
-	all := make([]streamRecord, len(records))
-	for i := range records {
-		all[i] = sh.record(&records[i])
-	}
-	b, _ := json.Marshal(map[string]any{"Records": all}) // plain data
-	return b
 }
 
 // matches tells whether a document matches a filter.

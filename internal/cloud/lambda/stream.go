@@ -3,7 +3,6 @@ package lambda
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -232,11 +231,12 @@ func (sh *shard) wanted(records []streamtypes.Record) []streamtypes.Record {
 	if sh.filters == nil {
 		return records
 	}
+	name := map[string]any{}
 	return slices.DeleteFunc(records, func(r streamtypes.Record) bool {
 		// Most records are of the wrong kind of change: that is told without their images.
-		name := map[string]any{"eventName": string(r.EventName)}
+		name["eventName"] = string(r.EventName)
 		may := slices.ContainsFunc(sh.filters, func(p *pattern.Pattern) bool { return p.MayMatch(name) })
-		return !may || !sh.matches(sh.document(&r))
+		return !may || !sh.matches(sh.appendRecord(make([]byte, 0, 2048), &r))
 	})
 }
 
@@ -359,7 +359,7 @@ func divide(records []streamtypes.Record, factor int) [][]streamtypes.Record {
 	}
 	lanes := make([][]streamtypes.Record, factor)
 	for _, r := range records {
-		i := int(hash(fmt.Sprint(attributes(r.Dynamodb.Keys))) % uint32(factor))
+		i := int(hash(appendItem(nil, r.Dynamodb.Keys)) % uint32(factor))
 		lanes[i] = append(lanes[i], r)
 	}
 	return slices.DeleteFunc(lanes, func(l []streamtypes.Record) bool { return len(l) == 0 })
