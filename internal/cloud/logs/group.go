@@ -289,6 +289,15 @@ func findGroup(tx *store.Tx, region, name string) (groupRow, error) {
 	return g, err
 }
 
+// known is findGroup for a group of which nothing is to be changed.
+func (s *Service) known(tx *store.Tx, region, name string) (groupRow, error) {
+	g, ok, err := s.groups.Get(tx, region+"/"+name)
+	if err == nil && !ok {
+		err = noGroup()
+	}
+	return g, err
+}
+
 // sealToken makes an opaque token of the place where a list goes on.
 func sealToken(place string) *string {
 	return new("t1" + base64.RawURLEncoding.EncodeToString([]byte(place)))

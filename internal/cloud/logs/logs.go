@@ -33,7 +33,7 @@ type Options struct {
 // A Service serves the log groups of all regions.
 type Service struct {
 	Options
-	read memo.Map[string, *knownGroup] // by region/name
+	groups memo.Rows[groupRow] // for PutLogEvents, which asks twice for every batch
 }
 
 // New makes the service.
@@ -41,7 +41,7 @@ func New(o Options) *Service {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{Options: o}
+	return &Service{Options: o, groups: memo.Rows[groupRow]{Table: groups}}
 }
 
 // Tables. Events lie under the id of their stream, not under its name, so that

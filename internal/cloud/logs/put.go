@@ -52,18 +52,18 @@ func (s *Service) PutLogEvents(ctx context.Context, in *sdk.PutLogEventsInput) (
 		return nil, err
 	}
 	for {
-		g, err := s.known(c.Region, *in.LogGroupName)
-		if err != nil {
+		var g groupRow
+		if err := s.DB.View(func(tx *store.Tx) (err error) { g, err = s.known(tx, c.Region, *in.LogGroupName); return err }); err != nil {
 			return nil, err
 		}
 		// KMS is asked before the transaction, which must not wait for others.
 		first, last, rejected := window(in.LogEvents, time.Now(), g.Retention)
 		taken := in.LogEvents[first:last]
-		rows, err := s.rowsOf(ctx, &g.groupRow, taken)
+		rows, err := s.rowsOf(ctx, &g, taken)
 		if err != nil {
 			return nil, err
 		}
-		out, err := s.append(ctx, g, *in.LogStreamName, taken, rows)
+		out, err := s.append(ctx, &g, *in.LogStreamName, taken, rows)
 		if out != nil {
 			out.RejectedLogEventsInfo = rejected
 		}
@@ -76,17 +76,17 @@ func (s *Service) PutLogEvents(ctx context.Context, in *sdk.PutLogEventsInput) (
 // errRemade says that the group is another than the one whose key was asked for.
 var errRemade = errors.New("log group was made again")
 
-func (s *Service) append(ctx context.Context, read *knownGroup, stream string, in []types.InputLogEvent, rows [][]byte) (*sdk.PutLogEventsOutput, error) {
+func (s *Service) append(ctx context.Context, read *groupRow, stream string, in []types.InputLogEvent, rows [][]byte) (*sdk.PutLogEventsOutput, error) {
 	out := &sdk.PutLogEventsOutput{}
 	return out, s.DB.Update(ctx, func(tx *store.Tx) error {
-		g, err := read.current(tx)
+		g, err := s.known(tx, read.Region, read.Name)
 		if err != nil {
 			return err
 		}
 		if g.ID != read.ID {
 			return errRemade
 		}
-		st, err := findStream(tx, &g.groupRow, stream)
+		st, err := findStream(tx, &g, stream)
 		if err != nil {
 			return err
 		}
@@ -109,7 +109,7 @@ func (s *Service) append(ctx context.Context, read *knownGroup, stream string, i
 		}
 		if g.Retention > 0 && !st.Expiring && st.First >= 0 {
 			st.Expiring = true
-			if err := s.expireAt(tx, &g.groupRow, stream, &st); err != nil {
+			if err := s.expireAt(tx, &g, stream, &st); err != nil {
 				return err
 			}
 		}

@@ -6,8 +6,6 @@ import (
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
-
-	"miniforge/internal/cloud/store"
 )
 
 // What is remembered of a group is forgotten as soon as it changes.
@@ -38,34 +36,5 @@ func TestPutLogEventsSeesTheGroupAsItIs(t *testing.T) {
 	f.stream("g", "s")
 	if err := put(); err != nil {
 		t.Errorf("made again: %v", err)
-	}
-}
-
-// A transaction sees changes that are not committed yet.
-func TestCurrentGroup(t *testing.T) {
-	f := start(t)
-	f.group("g", "")
-	g := must[*knownGroup](t)(f.known("us-east-1", "g"))
-	err := f.DB.Update(f.ctx, func(tx *store.Tx) error {
-		if now, err := g.current(tx); err != nil || now != g {
-			t.Errorf("unchanged: %+v, %v", now, err)
-		}
-		changed := g.groupRow
-		changed.Retention = 7
-		if err := groups.Put(tx, "us-east-1/g", changed); err != nil {
-			return err
-		}
-		if now, err := g.current(tx); err != nil || now.Retention != 7 {
-			t.Errorf("changed: %+v, %v", now, err)
-		}
-		if err := groups.Delete(tx, "us-east-1/g"); err != nil {
-			return err
-		}
-		_, err := g.current(tx)
-		wantCode(t, err, "ResourceNotFoundException", "log group")
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
