@@ -75,7 +75,7 @@ func (s *Service) deliver(ctx context.Context, t event.Task) event.Result {
 
 func (s *Service) shipment(t event.Task, d delivery) (sh shipment, ok bool, err error) {
 	err = s.DB.View(func(tx *store.Tx) error {
-		sh.target, ok, err = targets.Get(tx, d.Target)
+		sh.target, ok, err = s.targets.Get(tx, d.Target)
 		return err
 	})
 	place, rest, _ := strings.Cut(d.Target, "\x00")

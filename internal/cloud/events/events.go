@@ -19,6 +19,7 @@ import (
 	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/event"
 	"miniforge/internal/cloud/event/pattern"
+	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -35,11 +36,15 @@ type Options struct {
 // A Service serves the buses of all regions.
 type Service struct {
 	Options
-	patterns sync.Map // source -> *pattern.Pattern
+	patterns sync.Map        // source -> *pattern.Pattern
+	rules    memo.Rows[rule] // for what every event asks
+	targets  memo.Rows[types.Target]
 }
 
 // New makes the service.
-func New(o Options) *Service { return &Service{Options: o} }
+func New(o Options) *Service {
+	return &Service{Options: o, rules: memo.Rows[rule]{Table: rules}, targets: memo.Rows[types.Target]{Table: targets}}
+}
 
 // Register adds the operations and task handlers.
 func (s *Service) Register(m *wire.Mux, q *event.Queue) {

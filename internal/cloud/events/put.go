@@ -190,7 +190,7 @@ func arrive(env envelope) (arrival, error) {
 
 // route sends an event to the targets of all rules of the bus that it matches.
 func (s *Service) route(tx *store.Tx, region string, a arrival) error {
-	for r, err := range rules.Prefix(tx, ruleKey(region, a.bus, "")) {
+	for r, err := range s.rules.Prefix(tx, ruleKey(region, a.bus, "")) {
 		if err != nil {
 			return err
 		}
@@ -213,7 +213,7 @@ func (s *Service) route(tx *store.Tx, region string, a arrival) error {
 
 // fanOut sets off the deliveries of an event to all targets of a rule.
 func (s *Service) fanOut(tx *store.Tx, rule, id, text string) error {
-	for t, err := range targets.Prefix(tx, rule+"\x00") {
+	for t, err := range s.targets.Prefix(tx, rule+"\x00") {
 		if err != nil {
 			return err
 		}

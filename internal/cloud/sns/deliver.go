@@ -52,7 +52,7 @@ func (s *Service) deliver(ctx context.Context, t event.Task) event.Result {
 	var sub subscription
 	var found bool
 	err := s.DB.View(func(tx *store.Tx) (err error) {
-		sub, found, err = subscriptions.Get(tx, d.Subscription)
+		sub, found, err = s.subscriptions.Get(tx, d.Subscription)
 		return err
 	})
 	if err == nil && !found {

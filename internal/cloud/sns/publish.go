@@ -191,7 +191,7 @@ func sealContext(topic string) map[string]string { return map[string]string{"aws
 // every subscription whose filter lets it pass.
 func (s *Service) publish(ctx context.Context, topicARN string, e entry) (id string, sequence *string, err error) {
 	var t topic
-	if err := s.DB.View(func(tx *store.Tx) error { t, err = loadTopic(tx, topicARN); return err }); err != nil {
+	if err := s.DB.View(func(tx *store.Tx) error { t, err = s.topic(tx, topicARN); return err }); err != nil {
 		return "", nil, err
 	}
 	m, _, err := e.read(topicARN, t)
@@ -206,7 +206,7 @@ func (s *Service) publish(ctx context.Context, topicARN string, e entry) (id str
 		}
 	}
 	err = s.DB.Update(ctx, func(tx *store.Tx) error {
-		t, err := loadTopic(tx, topicARN)
+		t, err := s.topic(tx, topicARN)
 		if err != nil {
 			return err
 		}
@@ -248,7 +248,7 @@ func (s *Service) fanOut(tx *store.Tx, m message, key *envelope.Key, publisher a
 	if err != nil {
 		return fmt.Errorf("write message: %w", err)
 	}
-	for r, err := range subscriptions.Prefix(tx, m.Topic+":") {
+	for r, err := range s.subscriptions.Prefix(tx, m.Topic+":") {
 		if err != nil {
 			return err
 		}

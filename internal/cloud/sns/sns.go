@@ -21,6 +21,7 @@ import (
 
 	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -35,10 +36,16 @@ type Options struct {
 }
 
 // A Service serves the topics of all regions.
-type Service struct{ Options }
+type Service struct {
+	Options
+	topics        memo.Rows[topic] // for what every message asks
+	subscriptions memo.Rows[subscription]
+}
 
 // New makes the service.
-func New(o Options) *Service { return &Service{o} }
+func New(o Options) *Service {
+	return &Service{Options: o, topics: memo.Rows[topic]{Table: topics}, subscriptions: memo.Rows[subscription]{Table: subscriptions}}
+}
 
 // Register adds the operations and task handlers.
 func (s *Service) Register(m *wire.Mux, q *event.Queue) {

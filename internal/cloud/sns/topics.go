@@ -157,6 +157,15 @@ func loadTopic(tx *store.Tx, arn string) (topic, error) {
 	return t, err
 }
 
+// topic is loadTopic for a topic of which no map is to be changed.
+func (s *Service) topic(tx *store.Tx, arn string) (topic, error) {
+	t, ok, err := s.topics.Get(tx, arn)
+	if err == nil && !ok {
+		err = noTopic()
+	}
+	return t, err
+}
+
 // policy is the topic's policy, or the one that AWS gives to every topic.
 func (t topic) policy(arn, account string) string {
 	if p := t.Attributes["Policy"]; p != "" {

@@ -149,7 +149,7 @@ func enqueue(tx *store.Tx, key string, q *queue, m message, out *sentAs) error {
 // send stores messages in one transaction.
 func (s *Service) send(ctx context.Context, key string, all []message, outs []*sentAs) error {
 	return s.DB.Update(ctx, func(tx *store.Tx) error {
-		q, err := load(tx, key)
+		q, err := s.known(tx, key)
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 
 	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/event"
+	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/store"
 	"miniforge/internal/cloud/wire"
 )
@@ -38,10 +39,13 @@ type Options struct {
 }
 
 // A Service serves the queues of all regions.
-type Service struct{ Options }
+type Service struct {
+	Options
+	queues memo.Rows[queue] // for what every message asks
+}
 
 // New makes the service.
-func New(o Options) *Service { return &Service{o} }
+func New(o Options) *Service { return &Service{Options: o, queues: memo.Rows[queue]{Table: queues}} }
 
 // Register adds the operations and task handlers.
 func (s *Service) Register(m *wire.Mux, q *event.Queue) {
@@ -146,9 +150,19 @@ func load(tx *store.Tx, key string) (queue, error) {
 	return q, err
 }
 
+// known is load for a queue of which no map is to be changed.
+func (s *Service) known(tx *store.Tx, key string) (queue, error) {
+	q, ok, err := s.queues.Get(tx, key)
+	if err == nil && !ok {
+		err = noQueue()
+	}
+	return q, err
+}
+
+// queue is known in a transaction of its own.
 func (s *Service) queue(key string) (q queue, err error) {
 	err = s.DB.View(func(tx *store.Tx) error {
-		q, err = load(tx, key)
+		q, err = s.known(tx, key)
 		return err
 	})
 	return q, err
