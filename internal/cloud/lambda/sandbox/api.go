@@ -20,18 +20,18 @@ const base = "/2018-06-01/runtime"
 // would take invocations from the function or answer in its place.
 func (p *process) handler() http.Handler {
 	m := http.NewServeMux()
-	m.HandleFunc("GET "+base+"/invocation/next", p.next)
-	m.HandleFunc("POST "+base+"/invocation/{id}/response", p.response)
-	m.HandleFunc("POST "+base+"/invocation/{id}/error", p.failed)
-	m.HandleFunc("POST "+base+"/init/error", p.initError)
-	known := http.StripPrefix("/"+p.token, m)
+	own := "/" + p.token + base
+	m.HandleFunc("GET "+own+"/invocation/next", p.next)
+	m.HandleFunc("POST "+own+"/invocation/{id}/response", p.response)
+	m.HandleFunc("POST "+own+"/invocation/{id}/error", p.failed)
+	m.HandleFunc("POST "+own+"/init/error", p.initError)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		if subtle.ConstantTimeCompare([]byte(token), []byte(p.token)) != 1 {
 			refuse(w, http.StatusForbidden, "Forbidden", "This is another function's Runtime API: use AWS_LAMBDA_RUNTIME_API as it is, path and all")
 			return
 		}
-		known.ServeHTTP(w, r)
+		m.ServeHTTP(w, r)
 	})
 }
 
