@@ -2,7 +2,6 @@ package dynamodb
 
 import (
 	"encoding/base64"
-	"maps"
 	"slices"
 	"strings"
 
@@ -54,9 +53,11 @@ func (s *Service) access(c *wire.Call, t touch) authz.Access {
 		slices.Sort(attributes)
 		a.Context["dynamodb:Attributes"] = slices.Compact(attributes)
 	}
-	for key, v := range map[string]string{"ReturnValues": t.returns, "Select": t.selects, "EnclosingOperation": t.enclosing} {
-		if v != "" {
-			a.Context["dynamodb:"+key] = []string{v}
+	for _, said := range []struct{ key, value string }{
+		{"dynamodb:ReturnValues", t.returns}, {"dynamodb:Select", t.selects}, {"dynamodb:EnclosingOperation", t.enclosing},
+	} {
+		if said.value != "" {
+			a.Context[said.key] = []string{said.value}
 		}
 	}
 	if t.scan {
@@ -123,7 +124,15 @@ func condensed(given ...*string) []string {
 	return out
 }
 
-func namesOf[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+// namesOf are the names in m, in order.
+func namesOf[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for name := range m {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
 
 // requestTags are the condition keys of tags that a request brings.
 func requestTags(tags []types.Tag) map[string][]string {

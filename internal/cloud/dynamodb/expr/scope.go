@@ -53,7 +53,7 @@ type Scope struct {
 
 // NewScope checks the placeholders of a request. Maps that are nil were not given.
 func NewScope(names map[string]string, values attr.Item) (*Scope, error) {
-	s := &Scope{names: names, values: attr.Item{}, usedNames: map[string]bool{}, usedValues: map[string]bool{}}
+	s := &Scope{names: names, values: make(attr.Item, len(values)), usedNames: map[string]bool{}, usedValues: map[string]bool{}}
 	if names != nil && len(names) == 0 {
 		return nil, invalid("ExpressionAttributeNames must not be empty")
 	}
