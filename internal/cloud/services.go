@@ -26,6 +26,7 @@ import (
 	"miniforge/internal/cloud/sqs"
 	"miniforge/internal/cloud/sts"
 	"miniforge/internal/cloud/tagging"
+	"miniforge/internal/cloud/vended"
 	"miniforge/internal/cloud/wire"
 )
 
@@ -55,8 +56,9 @@ func (c *Cloud) compose(master []byte) error {
 	topics := sns.New(sns.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
 	buses := events.New(events.Options{DB: db, Tasks: q, Caller: c.mux, Log: log, Account: account})
 	c.functions = lambda.New(lambda.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("functions"), Endpoint: c.Endpoint, Launcher: slowLauncher{faultyLauncher{sandbox.NewProcesses(log), c.faults}, c.opts.Latency}, Settle: settle})
-	machines := sfn.New(sfn.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account})
-	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account, Overloaded: func() bool { return machines.Busy() >= maxBusy }})
+	delivery := vended.NewDelivery()
+	machines := sfn.New(sfn.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Delivery: delivery})
+	c.apis = apigw.New(apigw.Options{DB: db, Caller: c.mux, Log: log, Account: account, Delivery: delivery, Overloaded: func() bool { return machines.Busy() >= maxBusy }})
 
 	c.repositories = codecommit.New(codecommit.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Credential: c.authenticate, Authorize: c.Judge})
 	builds := codebuild.New(codebuild.Options{DB: db, Tasks: q, Caller: c.mux, Signals: signals, Log: log, Account: account, Dir: c.dir("builds"), Endpoint: c.Endpoint, Archive: c.repositories.Archive})

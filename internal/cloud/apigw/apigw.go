@@ -18,6 +18,7 @@ import (
 	"miniforge/internal/cloud/event"
 	"miniforge/internal/cloud/memo"
 	"miniforge/internal/cloud/store"
+	"miniforge/internal/cloud/vended"
 	"miniforge/internal/cloud/wire"
 )
 
@@ -27,6 +28,8 @@ type Options struct {
 	Caller  wire.Caller
 	Log     *slog.Logger
 	Account string
+	// Delivery brings logs to their groups; nil: one of its own.
+	Delivery *vended.Delivery
 	// Overloaded, if set, tells that work which was accepted earlier waits: the
 	// APIs then answer 429 until it is done, so that it cannot pile up.
 	Overloaded func() bool
@@ -59,6 +62,9 @@ type apiRow struct {
 
 // New makes the service.
 func New(o Options) *Service {
+	if o.Delivery == nil {
+		o.Delivery = vended.NewDelivery()
+	}
 	return &Service{Options: o, logs: newAccessLog(o), buckets: map[string]*bucket{}}
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/store"
-	"miniforge/internal/cloud/vended"
 	"miniforge/internal/cloud/wire"
 )
 
@@ -148,7 +147,7 @@ func (s *Service) allowLog(ctx context.Context, st types.Stage) error {
 	if st.AccessLogSettings == nil {
 		return nil
 	}
-	err := vended.Allow(ctx, s.Caller, wire.CallOf(ctx).As("apigateway"), *st.AccessLogSettings.DestinationArn)
+	err := s.Delivery.Allow(ctx, s.Caller, wire.CallOf(ctx).As("apigateway"), *st.AccessLogSettings.DestinationArn)
 	if _, denied := errors.AsType[*authz.DeniedError](err); denied {
 		return badRequest("Insufficient permissions to enable logging: " + err.Error())
 	}

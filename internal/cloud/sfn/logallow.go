@@ -7,7 +7,6 @@ import (
 
 	"miniforge/internal/cloud/authz"
 	"miniforge/internal/cloud/store"
-	"miniforge/internal/cloud/vended"
 	"miniforge/internal/cloud/wire"
 )
 
@@ -21,7 +20,7 @@ func (s *Service) allowLog(ctx context.Context, arn, role string, l logging) err
 	if err != nil {
 		return err
 	}
-	err = vended.Allow(ctx, s.Caller, as, l.Group)
+	err = s.Delivery.Allow(ctx, s.Caller, as, l.Group)
 	if _, denied := errors.AsType[*authz.DeniedError](err); denied {
 		return wire.Errorf("AccessDeniedException", "The state machine IAM Role is not authorized to access the Log Destination")
 	}

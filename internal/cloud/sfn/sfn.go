@@ -24,6 +24,7 @@ import (
 	"miniforge/internal/cloud/event"
 	"miniforge/internal/cloud/sfn/asl"
 	"miniforge/internal/cloud/store"
+	"miniforge/internal/cloud/vended"
 	"miniforge/internal/cloud/wire"
 )
 
@@ -35,6 +36,8 @@ type Options struct {
 	Signals *event.Signals
 	Log     *slog.Logger
 	Account string
+	// Delivery brings logs to their groups; nil: one of its own.
+	Delivery *vended.Delivery
 }
 
 // A Service serves the state machines of all regions.
@@ -54,6 +57,9 @@ func (s *Service) Busy() int { return int(s.effects.Load()) }
 func New(o Options) *Service {
 	if o.Signals == nil {
 		o.Signals = &event.Signals{}
+	}
+	if o.Delivery == nil {
+		o.Delivery = vended.NewDelivery()
 	}
 	return &Service{Options: o}
 }

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 
@@ -35,20 +34,30 @@ type statement struct {
 	Condition map[string]map[string]string `json:"Condition"`
 }
 
-// allowing lets one group at a time into the policy: everybody who adds to it
-// in this process comes here, reads it whole and writes it whole.
-var allowing sync.Mutex
+// A Delivery lets one group at a time into the policy: all services of a cloud
+// share one, as each reads the policy whole and writes it whole.
+type Delivery struct {
+	turn chan struct{} // of size 1: full while one of them does
+}
+
+// NewDelivery makes a cloud's.
+func NewDelivery() *Delivery { return &Delivery{make(chan struct{}, 1)} }
 
 // Allow has log delivery write to the group with the given ARN, in the name of
 // as, who needs logs:DescribeResourcePolicies and logs:PutResourcePolicy.
 // Groups that are allowed already change nothing.
-func Allow(ctx context.Context, c wire.Caller, as wire.As, group string) error {
+func (d *Delivery) Allow(ctx context.Context, c wire.Caller, as wire.As, group string) error {
 	p := strings.SplitN(strings.TrimSuffix(group, ":*"), ":", 7)
 	if len(p) != 7 {
 		return fmt.Errorf("allow log delivery: %q is not the ARN of a log group", group)
 	}
-	allowing.Lock()
-	defer allowing.Unlock()
+	// Calls take time, and those who wait for their turn may be gone before.
+	select {
+	case d.turn <- struct{}{}:
+		defer func() { <-d.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	out, err := wire.Do[cloudwatchlogs.DescribeResourcePoliciesOutput](ctx, c, as, &cloudwatchlogs.DescribeResourcePoliciesInput{})
 	if err != nil {
 		return err
