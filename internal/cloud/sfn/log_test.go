@@ -14,6 +14,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 )
 
+// allLogged has all events logged.
+var allLogged = &types.LoggingConfiguration{Level: "ALL", IncludeExecutionData: true, Destinations: []types.LogDestination{
+	{CloudWatchLogsLogGroup: &types.CloudWatchLogsLogGroup{LogGroupArn: new("arn:aws:logs:us-east-1:" + account + ":log-group:/aws/vendedlogs/states/x:*")}},
+}}
+
 // However commits and deliveries fall together, each event is delivered once,
 // and soon, also where the execution then does nothing for a day.
 func TestLogMissesNothing(t *testing.T) {
@@ -30,8 +35,7 @@ func TestLogMissesNothing(t *testing.T) {
 					}
 					definition = strings.ReplaceAll(states(definition), fmt.Sprintf(`"Next":"%c"`, 'A'+tasks), `"Next":"Z"`)
 					m := must(r.CreateStateMachine(r.ctx, &sdk.CreateStateMachineInput{Name: new("x"), RoleArn: new(roleARN), Definition: &definition,
-						LoggingConfiguration: &types.LoggingConfiguration{Level: "ALL", Destinations: []types.LogDestination{
-							{CloudWatchLogsLogGroup: &types.CloudWatchLogsLogGroup{LogGroupArn: new("arn:aws:logs:us-east-1:" + account + ":log-group:/aws/vendedlogs/states/x:*")}}}}})).StateMachineArn
+						LoggingConfiguration: allLogged})).StateMachineArn
 					arn := *must(r.StartExecution(r.ctx, &sdk.StartExecutionInput{StateMachineArn: m})).ExecutionArn
 					time.Sleep(tasks*task + 3*(logEvery+delivery))
 					synctest.Wait()
