@@ -56,7 +56,7 @@ func (s *Service) heard(ctx context.Context, text string, change func(*token)) e
 
 // SendTaskSuccess ends a task that waits for its token.
 func (s *Service) SendTaskSuccess(ctx context.Context, in *sdk.SendTaskSuccessInput) (*sdk.SendTaskSuccessOutput, error) {
-	if _, err := asl.Decode([]byte(*in.Output)); err != nil {
+	if _, err := asl.Decode(*in.Output); err != nil {
 		return nil, &types.InvalidOutput{Message: new(fmt.Sprintf("Invalid Output: '%s'", err))}
 	}
 	return &sdk.SendTaskSuccessOutput{}, s.heard(ctx, *in.TaskToken, func(k *token) { k.Ended, k.Output = true, *in.Output })

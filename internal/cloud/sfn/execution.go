@@ -88,7 +88,7 @@ func accept(name, input *string) (n, in *string, err error) {
 	if err := validName(name); err != nil {
 		return nil, nil, err
 	}
-	if _, err := asl.Decode([]byte(*input)); err != nil {
+	if _, err := asl.Decode(*input); err != nil {
 		return nil, nil, &types.InvalidExecutionInput{Message: new(fmt.Sprintf("Invalid State Machine Execution Input: '%s'", err))}
 	}
 	return name, input, nil

@@ -44,7 +44,7 @@ func (s *Service) StartSyncExecution(ctx context.Context, in *sdk.StartSyncExecu
 	}
 	r := s.newRun(&x, progress{Status: running, Deadline: deadline(&x, m, x.Start)}, m, false)
 	r.emit(nil, "ExecutionStarted", x.started())
-	data, err := asl.Decode([]byte(*input))
+	data, err := asl.Decode(*input)
 	if err != nil {
 		return nil, err // accept has read it before
 	}

@@ -247,7 +247,7 @@ func (r *run) env(t *thread) *asl.Env {
 
 // context makes the context object of a thread.
 func (r *run) context(t *thread) any {
-	input, err := asl.Decode([]byte(r.x.Input))
+	input, err := asl.Decode(r.x.Input)
 	if err != nil {
 		input = nil // it was valid when the execution started
 	}

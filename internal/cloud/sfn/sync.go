@@ -56,7 +56,7 @@ func (e *effect) childOutput(d *sdk.DescribeExecutionOutput) (any, *asl.Error) {
 	if strings.HasSuffix(e.res.pattern, ":2") {
 		for _, name := range []string{"Input", "Output"} {
 			if text, ok := m[name].(string); ok && json.Valid([]byte(text)) {
-				m[name], _ = asl.Decode([]byte(text)) // valid
+				m[name], _ = asl.Decode(text) // valid
 			}
 		}
 	}

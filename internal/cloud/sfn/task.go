@@ -208,7 +208,7 @@ func (r *run) answered(t *thread, k token) {
 		r.taskFailed(t, &asl.Error{Name: k.Error, Cause: k.Cause}, false)
 		return
 	}
-	out, err := asl.Decode([]byte(k.Output))
+	out, err := asl.Decode(k.Output)
 	if err != nil {
 		r.taskFailed(t, &asl.Error{Name: asl.ErrRuntime, Cause: fmt.Sprintf("the output of the task is no JSON: %v", err)}, false)
 		return

@@ -84,7 +84,7 @@ func (s *Service) TestState(ctx context.Context, in *sdk.TestStateInput) (*sdk.T
 	}
 	m.StartAt = name
 	r := s.newRun(x, progress{Status: running, Last: 1, Deadline: x.Start.Add(maxExpress)}, m, false)
-	data, err := asl.Decode([]byte(*input))
+	data, err := asl.Decode(*input)
 	if err != nil {
 		return nil, err // accept has read it before
 	}

@@ -35,7 +35,7 @@ func newTrial(in *sdk.TestStateInput) (*trial, error) {
 		return nil, validation("Variables are of the query language JSONata, which is not supported here")
 	}
 	if in.Context != nil {
-		v, err := asl.Decode([]byte(*in.Context))
+		v, err := asl.Decode(*in.Context)
 		if _, ok := v.(map[string]any); err != nil || !ok {
 			return nil, validation("The context must be a JSON object")
 		}
@@ -65,7 +65,7 @@ func newTrial(in *sdk.TestStateInput) (*trial, error) {
 			t.mock.Cause = *m.ErrorOutput.Cause
 		}
 	default:
-		v, err := asl.Decode([]byte(*m.Result))
+		v, err := asl.Decode(*m.Result)
 		if err != nil {
 			return nil, validation("The result of the mock must be JSON")
 		}

@@ -53,7 +53,7 @@ func stringToJSON(_ *Env, a []any) (any, error) {
 	if s == "" {
 		return nil, nil
 	}
-	return Decode([]byte(s))
+	return Decode(s)
 }
 
 func array(v any) ([]any, error) {

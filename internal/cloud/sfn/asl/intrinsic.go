@@ -134,7 +134,7 @@ func (p *callParser) argument(depth int) (any, error) {
 	case "null":
 		return nil, nil
 	default:
-		v, err := Decode([]byte(word))
+		v, err := Decode(word)
 		if _, number := float(v); err != nil || !number {
 			return nil, fmt.Errorf("%q is no argument", word)
 		}

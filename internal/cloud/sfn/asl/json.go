@@ -9,8 +9,7 @@ package asl
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,43 +17,6 @@ import (
 
 // MaxPayload is the size in bytes that no input, output or result may exceed.
 const MaxPayload = 262_144
-
-// Decode reads one JSON text. Numbers become int64 or float64, as paths and
-// comparisons need them; those that either would change in writing stay a
-// [json.Number], so that what only passes through keeps its digits.
-func Decode(raw []byte) (any, error) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, fmt.Errorf("read JSON: %w", err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, fmt.Errorf("read JSON: text after the value")
-	}
-	return numbers(v), nil
-}
-
-func numbers(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k, x := range v {
-			v[k] = numbers(x)
-		}
-	case []any:
-		for i, x := range v {
-			v[i] = numbers(x)
-		}
-	case json.Number:
-		if i, err := strconv.ParseInt(v.String(), 10, 64); err == nil && v != "-0" {
-			return i
-		}
-		if f, err := v.Float64(); err == nil && string(Encode(f)) == v.String() {
-			return f
-		}
-	}
-	return v
-}
 
 // Encode writes a value that [Decode] or this package made, as [json.Encoder]
 // does without HTML escapes. Every state's input, output and parameters come by
@@ -69,6 +31,10 @@ func appendJSON(b []byte, v any) []byte {
 		return strconv.AppendBool(b, v)
 	case int64:
 		return strconv.AppendInt(b, v, 10)
+	case float64:
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			return appendFloat(b, v)
+		}
 	case string:
 		return appendText(b, v)
 	case []any:
@@ -107,6 +73,20 @@ func appendObject(b []byte, v map[string]any) []byte {
 		b = appendJSON(append(appendText(b, name), ':'), v[name])
 	}
 	return append(b, '}')
+}
+
+// appendFloat writes as ES6 does, which is the form of [encoding/json].
+func appendFloat(b []byte, f float64) []byte {
+	form, size := byte('f'), math.Abs(f)
+	if size != 0 && (size < 1e-6 || size >= 1e21) {
+		form = 'e'
+	}
+	b = strconv.AppendFloat(b, f, form, -1, 64)
+	if n := len(b); form == 'e' && b[n-4] == 'e' && b[n-2] == '0' {
+		b[n-2] = b[n-1] // e-09 is e-9
+		b = b[:n-1]
+	}
+	return b
 }
 
 // appendText leaves to [encoding/json] what has to be escaped.
