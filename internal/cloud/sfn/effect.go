@@ -116,7 +116,7 @@ func (e *effect) prepare(in map[string]any) map[string]any {
 	}
 	if name := texts[e.res.service]; name != "" && in[name] != nil {
 		if _, isText := in[name].(string); !isText {
-			in[name] = string(asl.Encode(in[name]))
+			in[name] = asl.EncodeToString(in[name])
 		}
 	}
 	switch e.res.service {
@@ -125,7 +125,7 @@ func (e *effect) prepare(in map[string]any) map[string]any {
 		for _, x := range entries {
 			if m, ok := x.(map[string]any); ok && m["Detail"] != nil {
 				if _, isText := m["Detail"].(string); !isText {
-					m["Detail"] = string(asl.Encode(m["Detail"]))
+					m["Detail"] = asl.EncodeToString(m["Detail"])
 				}
 			}
 		}

@@ -51,7 +51,7 @@ func (e *effect) childOutput(d *sdk.DescribeExecutionOutput) (any, *asl.Error) {
 		m["OutputDetails"] = map[string]any{"Included": true}
 	}
 	if d.Status != types.ExecutionStatusSucceeded {
-		return nil, &asl.Error{Name: asl.ErrTaskFailed, Cause: string(asl.Encode(m))}
+		return nil, &asl.Error{Name: asl.ErrTaskFailed, Cause: asl.EncodeToString(m)}
 	}
 	if strings.HasSuffix(e.res.pattern, ":2") {
 		for _, name := range []string{"Input", "Output"} {

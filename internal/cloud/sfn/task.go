@@ -128,7 +128,7 @@ func (r *run) take(res result) {
 }
 
 func (r *run) submitted(t *thread, rs resource, out any) {
-	r.emit(t, "TaskSubmitted", detail{Resource: rs.name, Kind: rs.service, Output: new(string(asl.Encode(out)))})
+	r.emit(t, "TaskSubmitted", detail{Resource: rs.name, Kind: rs.service, Output: new(asl.EncodeToString(out))})
 }
 
 // eventPrefix is how the names of a task's events begin.

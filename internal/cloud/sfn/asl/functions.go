@@ -27,7 +27,7 @@ type function struct {
 var functions = map[string]function{
 	"States.Format":         {1, -1, format},
 	"States.StringToJson":   {1, 1, stringToJSON},
-	"States.JsonToString":   {1, 1, func(_ *Env, a []any) (any, error) { return string(Encode(a[0])), nil }},
+	"States.JsonToString":   {1, 1, func(_ *Env, a []any) (any, error) { return EncodeToString(a[0]), nil }},
 	"States.Array":          {0, -1, func(_ *Env, a []any) (any, error) { return a, nil }},
 	"States.ArrayPartition": {2, 2, arrayPartition},
 	"States.ArrayContains":  {2, 2, arrayContains},
@@ -171,7 +171,7 @@ func arrayUnique(_ *Env, a []any) (any, error) {
 	seen, out := map[string]bool{}, []any{}
 	for _, x := range list {
 		// Equal values have equal texts: members are written in order.
-		if k := string(Encode(x)); !seen[k] {
+		if k := EncodeToString(x); !seen[k] {
 			seen[k] = true
 			out = append(out, x)
 		}

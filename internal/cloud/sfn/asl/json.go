@@ -1,7 +1,8 @@
 // Package asl is the Amazon States Language with JSONPath: it parses and
 // validates definitions and evaluates paths, payload templates, intrinsic
 // functions, choice rules, retriers and catchers. It is pure: it knows no
-// clock, no store and no service.
+// clock, no store and no service, and changes no value that it is given or has
+// returned: values share their parts with each other.
 //
 // https://states-language.net/spec.html
 package asl
@@ -13,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"unicode/utf8"
 )
 
 // MaxPayload is the size in bytes that no input, output or result may exceed.
@@ -21,7 +24,32 @@ const MaxPayload = 262_144
 // Encode writes a value that [Decode] or this package made, as [json.Encoder]
 // does without HTML escapes. Every state's input, output and parameters come by
 // here: what they are made of is written without reflection.
-func Encode(v any) []byte { return appendJSON(nil, v) }
+func Encode(v any) (raw []byte) {
+	encode(v, func(b []byte) { raw = append([]byte{}, b...) })
+	return raw
+}
+
+// EncodeToString is [Encode] for those who want a string.
+func EncodeToString(v any) (text string) {
+	encode(v, func(b []byte) { text = string(b) })
+	return text
+}
+
+// buffers are for writing: what is written is copied once its size is known.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxBuffer bounds the buffers that are kept.
+const maxBuffer = 64 << 10
+
+// encode lends a value's JSON to use.
+func encode(v any, use func([]byte)) {
+	b := buffers.Get().(*[]byte)
+	*b = appendJSON((*b)[:0], v)
+	use(*b)
+	if cap(*b) <= maxBuffer {
+		buffers.Put(b)
+	}
+}
 
 func appendJSON(b []byte, v any) []byte {
 	switch v := v.(type) {
@@ -52,7 +80,7 @@ func appendJSON(b []byte, v any) []byte {
 	case map[string]any:
 		return appendObject(b, v)
 	}
-	return appendAny(b, v)
+	return appendAny(b, v, false)
 }
 
 func appendObject(b []byte, v map[string]any) []byte {
@@ -89,20 +117,46 @@ func appendFloat(b []byte, f float64) []byte {
 	return b
 }
 
-// appendText leaves to [encoding/json] what has to be escaped.
-func appendText(b []byte, s string) []byte {
+func appendText(b []byte, s string) []byte { return AppendString(b, s, false) }
+
+// AppendString writes a string as [json.Encoder] does, with or without HTML
+// escapes. What is seldom in JSON and in what JSON is made of is left to it.
+func AppendString(b []byte, s string, escapeHTML bool) []byte {
+	const hex = "0123456789abcdef"
+	begin, done := len(b), 0
+	b = append(b, '"')
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			return appendAny(b, s)
+		if !special[s[i]] {
+			continue
+		}
+		switch c := s[i]; c {
+		case '"', '\\':
+			b = append(append(b, s[done:i]...), '\\', c)
+			done = i + 1
+		case '<', '>', '&':
+			if escapeHTML {
+				b = append(append(b, s[done:i]...), '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
+				done = i + 1
+			}
+		default:
+			return appendAny(b[:begin], s, escapeHTML)
 		}
 	}
-	return append(append(append(b, '"'), s...), '"')
+	return append(append(b, s[done:]...), '"')
 }
 
-func appendAny(b []byte, v any) []byte {
+// special are the bytes that are not, or not always, written as they are.
+var special = func() (is [256]bool) {
+	for c := range is {
+		is[c] = c < ' ' || c >= utf8.RuneSelf || strings.IndexByte(`"\<>&`, byte(c)) >= 0
+	}
+	return is
+}()
+
+func appendAny(b []byte, v any, escapeHTML bool) []byte {
 	w := bytes.NewBuffer(b)
 	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
+	e.SetEscapeHTML(escapeHTML)
 	if err := e.Encode(v); err != nil {
 		// Only a value that is no JSON can do this: a programming error.
 		panic("asl: " + err.Error())
@@ -138,30 +192,10 @@ func integer(v any) (int64, bool) {
 	return 0, false
 }
 
-// clone copies objects and arrays, so that writing into the copy changes no
-// document that somebody else still reads.
-func clone(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		c := make(map[string]any, len(v))
-		for k, x := range v {
-			c[k] = clone(x)
-		}
-		return c
-	case []any:
-		c := make([]any, len(v))
-		for i, x := range v {
-			c[i] = clone(x)
-		}
-		return c
-	}
-	return v
-}
-
 // text is a value as error messages show it.
 func text(v any) string {
 	if s, ok := v.(string); ok {
 		return s
 	}
-	return strings.TrimSpace(string(Encode(v)))
+	return EncodeToString(v)
 }

@@ -18,7 +18,7 @@ func TestSetThenGet(t *testing.T) {
 			t.Fatal(err)
 		}
 		data := map[string]any{"keep": int64(1), "a": map[string]any{"keep": int64(2)}}
-		before := string(Encode(data))
+		before := EncodeToString(data)
 		out, err := p.set(data, "new")
 		if err != nil {
 			t.Fatal(err)
@@ -26,7 +26,7 @@ func TestSetThenGet(t *testing.T) {
 		if got, ok := p.get(&Env{}, out); !ok || got != "new" {
 			t.Fatalf("got %v from %s", got, Encode(out))
 		}
-		if out.(map[string]any)["keep"] != int64(1) || string(Encode(data)) != before {
+		if out.(map[string]any)["keep"] != int64(1) || EncodeToString(data) != before {
 			t.Fatalf("more has changed: %s, input %s", Encode(out), Encode(data))
 		}
 	})

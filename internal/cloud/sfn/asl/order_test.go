@@ -24,7 +24,7 @@ func TestWildcardOrder(t *testing.T) {
 		}
 		for range 20 {
 			v, _ := p.get(&Env{}, data)
-			if got := string(Encode(v)); got != want {
+			if got := EncodeToString(v); got != want {
 				t.Errorf("%s gives %s, want %s", path, got, want)
 				break
 			}

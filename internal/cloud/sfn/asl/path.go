@@ -167,13 +167,9 @@ func children(node any) []any {
 }
 
 // set returns data with v in the place that the reference path names. Objects
-// on the way are made; an index must be that of an existing element.
-func (p Path) set(data, v any) (any, error) {
-	if len(p.expr) == 0 {
-		return v, nil
-	}
-	return put(clone(data), p.expr, v)
-}
+// on the way are made; an index must be that of an existing element. Objects
+// and arrays on the way are copied, all else is shared: data stays as it is.
+func (p Path) set(data, v any) (any, error) { return put(data, p.expr, v) }
 
 func put(at any, way jp.Expr, v any) (any, error) {
 	if len(way) == 0 {
@@ -181,19 +177,18 @@ func put(at any, way jp.Expr, v any) (any, error) {
 	}
 	switch f := way[0].(type) {
 	case jp.Child:
-		if at == nil {
-			at = map[string]any{}
-		}
 		m, ok := at.(map[string]any)
-		if !ok {
+		if !ok && at != nil {
 			return nil, fmt.Errorf("'%s' is not in an object", string(f))
 		}
 		next, err := put(m[string(f)], way[1:], v)
 		if err != nil {
 			return nil, err
 		}
-		m[string(f)] = next
-		return m, nil
+		changed := make(map[string]any, len(m)+1)
+		maps.Copy(changed, m)
+		changed[string(f)] = next
+		return changed, nil
 	case jp.Nth:
 		a, ok := at.([]any)
 		if !ok || int(f) < 0 || int(f) >= len(a) {
@@ -203,8 +198,9 @@ func put(at any, way jp.Expr, v any) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		a[int(f)] = next
-		return a, nil
+		changed := slices.Clone(a)
+		changed[int(f)] = next
+		return changed, nil
 	}
 	return nil, fmt.Errorf("not a reference path")
 }

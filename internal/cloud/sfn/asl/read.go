@@ -12,8 +12,6 @@ import (
 // Decode reads one JSON text. Numbers become int64 or float64, as paths and
 // comparisons need them; those that either would change in writing stay a
 // [json.Number], so that what only passes through keeps its digits.
-//
-// The values may be shared with others: nobody changes them.
 func Decode[T ~string | ~[]byte](raw T) (any, error) {
 	r := reader{text: string(raw)}
 	if v, ok := r.document(); ok {

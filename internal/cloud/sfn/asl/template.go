@@ -15,18 +15,29 @@ type value interface {
 // A Template is a payload template: JSON in which members whose name ends in
 // ".$" take their value from a path or an intrinsic function.
 type Template struct {
-	node any // *object, []any of nodes, or a constant
+	node any // *object, list, or a constant
 }
 
+// An object has something dynamic in it. Its members are in the order in which
+// they are made, which is seen in whose error is told.
 type object struct {
-	fixed   map[string]any // nodes
-	dynamic map[string]dynamic
+	fixed   []fixed
+	dynamic []dynamic
+}
+
+type fixed struct {
+	name string
+	node any
 }
 
 type dynamic struct {
+	name  string
 	field string // with ".$"
 	value value
 }
+
+// A list is an array that has something dynamic in it.
+type list []any
 
 // ParseTemplate compiles a payload template. report hears of each member that
 // is wrong, by its place below the template ("/a/b.$").
@@ -37,17 +48,19 @@ func ParseTemplate(v any, report func(place, message string)) Template {
 func compile(v any, place string, report func(place, message string)) any {
 	switch v := v.(type) {
 	case []any:
-		out := make([]any, len(v))
+		nodes := make(list, len(v))
 		for i, x := range v {
-			out[i] = compile(x, fmt.Sprintf("%s[%d]", place, i), report)
+			nodes[i] = compile(x, fmt.Sprintf("%s[%d]", place, i), report)
 		}
-		return out
+		if slices.ContainsFunc(nodes, changes) {
+			return nodes
+		}
 	case map[string]any:
-		o := &object{fixed: map[string]any{}, dynamic: map[string]dynamic{}}
+		o := &object{}
 		for _, k := range slices.Sorted(maps.Keys(v)) {
 			name, isDynamic := strings.CutSuffix(k, ".$")
 			if !isDynamic {
-				o.fixed[k] = compile(v[k], place+"/"+k, report)
+				o.fixed = append(o.fixed, fixed{k, compile(v[k], place+"/"+k, report)})
 				continue
 			}
 			s, isString := v[k].(string)
@@ -56,11 +69,23 @@ func compile(v any, place string, report func(place, message string)) any {
 				report(place+"/"+k, fmt.Sprintf("The value for the field '%s' must be a valid JSONPath or a valid intrinsic function call", k))
 				continue
 			}
-			o.dynamic[name] = dynamic{field: k, value: val}
+			o.dynamic = append(o.dynamic, dynamic{name, k, val})
 		}
-		return o
+		slices.SortFunc(o.dynamic, func(a, b dynamic) int { return strings.Compare(a.name, b.name) })
+		if len(o.dynamic) > 0 || slices.ContainsFunc(o.fixed, func(f fixed) bool { return changes(f.node) }) {
+			return o
+		}
 	}
 	return v
+}
+
+// changes tells whether a node is no constant.
+func changes(node any) bool {
+	switch node.(type) {
+	case *object, list:
+		return true
+	}
+	return false
 }
 
 // parseValue reads a path or a call of an intrinsic function.
@@ -81,7 +106,7 @@ func (t Template) Eval(e *Env, data any) (any, error) { return render(t.node, e,
 
 func render(n any, e *Env, data any) (any, error) {
 	switch n := n.(type) {
-	case []any:
+	case list:
 		out := make([]any, len(n))
 		for i, x := range n {
 			v, err := render(x, e, data)
@@ -93,19 +118,19 @@ func render(n any, e *Env, data any) (any, error) {
 		return out, nil
 	case *object:
 		out := make(map[string]any, len(n.fixed)+len(n.dynamic))
-		for _, k := range slices.Sorted(maps.Keys(n.fixed)) {
-			v, err := render(n.fixed[k], e, data)
+		for _, f := range n.fixed {
+			v, err := render(f.node, e, data)
 			if err != nil {
 				return nil, err
 			}
-			out[k] = v
+			out[f.name] = v
 		}
-		for _, k := range slices.Sorted(maps.Keys(n.dynamic)) {
-			v, err := n.dynamic[k].value.eval(e, data, n.dynamic[k].field)
+		for _, d := range n.dynamic {
+			v, err := d.value.eval(e, data, d.field)
 			if err != nil {
 				return nil, err
 			}
-			out[k] = v
+			out[d.name] = v
 		}
 		return out, nil
 	}
