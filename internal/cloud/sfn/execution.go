@@ -3,6 +3,7 @@ package sfn
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,7 +134,7 @@ func (s *Service) sameAgain(tx *store.Tx, was *execution, input string) error {
 // create writes a new execution with its first event and first thread.
 func (s *Service) create(tx *store.Tx, x *execution, m *asl.Machine) error {
 	p := progress{Status: running, Last: 1, Deadline: deadline(x, m, x.Start)}
-	records := []record{{ID: 1, At: x.Start, Type: "ExecutionStarted", detail: x.started()}}
+	records := []*record{{ID: 1, At: x.Start, Type: "ExecutionStarted", detail: x.started()}}
 	s.remember(tx, x, records)
 	t := thread{State: m.StartAt, Phase: entering, Input: []byte(x.Input)}
 	return first(
@@ -339,8 +340,8 @@ func eventsUp(tx *store.Tx, arn string, id int64, take func(*record) bool) error
 		if err != nil {
 			return err
 		}
-		for i := range row.Value {
-			if row.Value[i].ID >= id && !take(&row.Value[i]) {
+		for _, r := range row.Value {
+			if r.ID >= id && !take(r) {
 				return nil
 			}
 		}
@@ -354,8 +355,8 @@ func eventsDown(tx *store.Tx, arn string, id int64, take func(*record) bool) err
 		if err != nil {
 			return err
 		}
-		for i := len(row.Value) - 1; i >= 0; i-- {
-			if row.Value[i].ID <= id && !take(&row.Value[i]) {
+		for _, r := range slices.Backward(row.Value) {
+			if r.ID <= id && !take(r) {
 				return nil
 			}
 		}

@@ -14,25 +14,25 @@ const maxFresh = 50_000
 // most of what a delivery costs.
 type fresh struct {
 	mu     sync.Mutex
-	events map[string][]record // by execution, in order
-	tasks  map[string]bool     // executions of which a task will take the events
+	events map[string][]*record // by execution, in order
+	tasks  map[string]bool      // executions of which a task will take the events
 	count  int
 }
 
 // remember keeps events for the log once they are committed: of executions that
 // log all, as then a delivery follows that takes them.
-func (s *Service) remember(tx *store.Tx, x *execution, events []record) {
+func (s *Service) remember(tx *store.Tx, x *execution, events []*record) {
 	if x.Logging.Level == "ALL" {
 		tx.OnCommit(func() { s.fresh.add(x.ARN, events) })
 	}
 }
 
 // add remembers committed events.
-func (f *fresh) add(arn string, events []record) {
+func (f *fresh) add(arn string, events []*record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.events == nil {
-		f.events, f.tasks = map[string][]record{}, map[string]bool{}
+		f.events, f.tasks = map[string][]*record{}, map[string]bool{}
 	}
 	if f.count+len(events) > maxFresh {
 		f.drop(arn) // a gap is worse than nothing
@@ -60,7 +60,7 @@ func (f *fresh) awaited(arn string) bool {
 
 // take forgets an execution's events and returns them if they are all those
 // with the given ids, and no more than a batch.
-func (f *fresh) take(arn string, from, to int64) []record {
+func (f *fresh) take(arn string, from, to int64) []*record {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	events := f.events[arn]

@@ -52,14 +52,14 @@ func (l logging) logs(kind string) bool {
 	return false
 }
 
-func (l logging) logsAny(records []record) bool {
-	return slices.ContainsFunc(records, func(r record) bool { return l.logs(r.Type) })
+func (l logging) logsAny(records []*record) bool {
+	return slices.ContainsFunc(records, func(r *record) bool { return l.logs(r.Type) })
 }
 
 // sendLog has new events delivered: soon, or at once if the execution has ended.
 // One task gathers them all, as its ID is the execution's: while it has not
 // taken what is remembered, it will take this as well.
-func (s *Service) sendLog(tx *store.Tx, x *execution, p progress, records []record) error {
+func (s *Service) sendLog(tx *store.Tx, x *execution, p progress, records []*record) error {
 	// The end of an express execution comes by even if it is not logged: its
 	// traces are removed then.
 	over := x.Express && x.Logging.Level != "" && p.Status != running
@@ -78,7 +78,7 @@ func (s *Service) sendLog(tx *store.Tx, x *execution, p progress, records []reco
 func (s *Service) deliverLog(ctx context.Context, t event.Task) event.Result {
 	var x execution
 	var p progress
-	var records []record
+	var records []*record
 	var last int64
 	err := s.DB.View(func(tx *store.Tx) (err error) {
 		var ok bool
@@ -95,7 +95,7 @@ func (s *Service) deliverLog(ctx context.Context, t event.Task) event.Result {
 			return nil
 		}
 		return eventsUp(tx, t.ID, last+1, func(r *record) bool {
-			records = append(records, *r)
+			records = append(records, r)
 			return len(records) < logBatch
 		})
 	})
@@ -138,22 +138,22 @@ func retryable(err error) bool {
 }
 
 // putLog writes events in the form of vended logs.
-func (s *Service) putLog(ctx context.Context, x *execution, p *progress, records []record) error {
-	var events []logstypes.InputLogEvent
+func (s *Service) putLog(ctx context.Context, x *execution, p *progress, records []*record) error {
+	events := make([]logstypes.InputLogEvent, 0, len(records))
+	var b []byte // for one line after the other
 	size := 0
-	for i := range records {
-		r := &records[i]
+	for _, r := range records {
 		if !x.Logging.logs(r.Type) {
 			continue
 		}
-		line := string(logLine(x, p, r))
-		if size += len(line) + eventOverhead; size > logBytes && len(events) > 0 {
+		b = appendLogLine(b[:0], x, p, r)
+		if size += len(b) + eventOverhead; size > logBytes && len(events) > 0 {
 			if err := s.putEvents(ctx, x, events); err != nil {
 				return err
 			}
-			events, size = nil, len(line)+eventOverhead
+			events, size = make([]logstypes.InputLogEvent, 0, len(records)), len(b)+eventOverhead
 		}
-		events = append(events, logstypes.InputLogEvent{Timestamp: new(r.At.UnixMilli()), Message: &line})
+		events = append(events, logstypes.InputLogEvent{Timestamp: new(r.At.UnixMilli()), Message: new(string(b))})
 	}
 	return s.putEvents(ctx, x, events)
 }

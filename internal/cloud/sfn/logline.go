@@ -1,103 +1,169 @@
 package sfn
 
 import (
-	"encoding/json"
-	"reflect"
 	"strconv"
 	"strings"
-	"sync"
-	"unicode"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
+	"miniforge/internal/cloud/sfn/asl"
 )
 
-// logLine is an event as Step Functions logs it. Every event of every execution
-// comes by here: it is written without a tree of values in between.
+// appendLogLine writes an event as Step Functions logs it. Every event of every
+// execution comes by here: it is written without a tree of values in between.
 // https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
-func logLine(x *execution, p *progress, r *record) []byte {
-	data := len(aws.ToString(r.Input)) + len(aws.ToString(r.Output))
-	b := make([]byte, 0, 512+data+data/4) // of which the quotes are escaped
+func appendLogLine(b []byte, x *execution, p *progress, r *record) []byte {
 	b = strconv.AppendInt(append(b, `{"id":"`...), r.ID, 10)
-	b = append(append(b, `","type":`...), text(r.Type)...)
-	b = appendDetails(append(b, `,"details":`...), r.sdk(x.Logging.Data))
+	b = asl.AppendString(append(b, `","type":`...), r.Type, true)
+	b = r.appendDetails(append(b, `,"details":`...), x.Logging.Data)
 	b = strconv.AppendInt(append(b, `,"redrive_count":"`...), int64(p.Redrives), 10)
 	b = strconv.AppendInt(append(b, `","previous_event_id":"`...), r.Prev, 10)
 	b = strconv.AppendInt(append(b, `","event_timestamp":"`...), r.At.UnixMilli(), 10)
-	b = append(append(b, `","execution_arn":`...), text(x.ARN)...)
+	b = asl.AppendString(append(b, `","execution_arn":`...), x.ARN, true)
 	return append(b, '}')
 }
 
-func text(s string) []byte {
-	b, _ := json.Marshal(s) // a string always can be
+// Lists of members that several types of events have.
+var (
+	outcome   = []string{"output", "outputDetails"}
+	failure   = []string{"cause", "error"}
+	iteration = []string{"index", "name"}
+	task      = []string{"resource", "resourceType"}
+	taskDone  = append(task[:2:2], outcome...)
+	taskLost  = append(task[:2:2], failure...)
+)
+
+// logMembers are the members of the details of each type of event, in their
+// order. Types without details are not here.
+var logMembers = map[string][]string{
+	"ExecutionStarted":        {"input", "inputDetails", "roleArn", "stateMachineAliasArn", "stateMachineVersionArn"},
+	"ExecutionSucceeded":      outcome,
+	"ExecutionFailed":         failure,
+	"ExecutionAborted":        failure,
+	"ExecutionTimedOut":       failure,
+	"ExecutionRedriven":       {"redriveCount"},
+	"StateEntered":            {"name", "input", "inputDetails"},
+	"StateExited":             {"name", "output", "outputDetails"},
+	"MapStateStarted":         {"length"},
+	"MapIterationStarted":     iteration,
+	"MapIterationSucceeded":   iteration,
+	"MapIterationFailed":      iteration,
+	"MapIterationAborted":     iteration,
+	"TaskScheduled":           {"parameters", "region", "resource", "resourceType", "heartbeatInSeconds", "timeoutInSeconds"},
+	"TaskStarted":             task,
+	"TaskSubmitted":           taskDone,
+	"TaskSucceeded":           taskDone,
+	"TaskFailed":              taskLost,
+	"TaskTimedOut":            taskLost,
+	"TaskSubmitFailed":        taskLost,
+	"LambdaFunctionScheduled": {"resource", "input", "inputDetails", "timeoutInSeconds"},
+	"LambdaFunctionSucceeded": outcome,
+	"LambdaFunctionFailed":    failure,
+	"LambdaFunctionTimedOut":  failure,
+	"ActivityScheduled":       {"resource", "heartbeatInSeconds", "input", "inputDetails", "timeoutInSeconds"},
+	"ActivityStarted":         {"workerName"},
+	"ActivitySucceeded":       outcome,
+	"ActivityFailed":          failure,
+	"ActivityTimedOut":        failure,
+}
+
+// stateEvents are the endings of types that begin with the state's type.
+var stateEvents = []string{"StateEntered", "StateExited"}
+
+// appendDetails writes the details of an event as its SDK type has them; data
+// tells whether input and output are among them.
+func (r *record) appendDetails(b []byte, data bool) []byte {
+	kind := r.Type
+	for _, ending := range stateEvents {
+		if strings.HasSuffix(kind, ending) {
+			kind = ending
+		}
+	}
+	b = append(b, '{')
+	for _, name := range logMembers[kind] {
+		b = r.appendMember(b, name, data)
+	}
+	return append(b, '}')
+}
+
+// appendMember writes a member of the details, if the event has it.
+func (r *record) appendMember(b []byte, name string, data bool) []byte {
+	in, out := r.Input, r.Output
+	if !data {
+		in, out = nil, nil
+	}
+	switch name {
+	case "input":
+		return appendText(b, name, in)
+	case "inputDetails":
+		return appendWhole(b, name, in)
+	case "parameters":
+		if in == nil {
+			in = new("")
+		}
+		return appendText(b, name, in)
+	case "output":
+		return appendText(b, name, out)
+	case "outputDetails":
+		return appendWhole(b, name, out)
+	case "name":
+		return appendText(b, name, r.Name)
+	case "error":
+		return appendText(b, name, r.Error)
+	case "cause":
+		return appendText(b, name, r.Cause)
+	case "resource":
+		return appendText(b, name, &r.Resource)
+	case "resourceType":
+		return appendText(b, name, &r.Kind)
+	case "region":
+		return appendText(b, name, &r.Region)
+	case "roleArn":
+		return appendText(b, name, &r.Role)
+	case "stateMachineAliasArn":
+		return appendText(b, name, optional(r.Alias))
+	case "stateMachineVersionArn":
+		return appendText(b, name, optional(r.Version))
+	case "workerName":
+		return appendText(b, name, r.Worker)
+	case "heartbeatInSeconds":
+		return appendNumber(b, name, positive(r.Heartbeat))
+	case "timeoutInSeconds":
+		return appendNumber(b, name, positive(r.Timeout))
+	case "index":
+		return appendNumber(b, name, new(int64(r.Index)))
+	case "length":
+		return appendNumber(b, name, new(int64(r.Length)))
+	case "redriveCount":
+		return appendNumber(b, name, new(int64(r.Redrives)))
+	}
 	return b
 }
 
-// detailFields are the members of an event of which one holds its details.
-var detailFields = sync.OnceValue(func() (fields []int) {
-	t := reflect.TypeFor[types.HistoryEvent]()
-	for i := range t.NumField() {
-		if strings.HasSuffix(t.Field(i).Name, "EventDetails") {
-			fields = append(fields, i)
-		}
+// appendName writes a member's name, after a comma unless it is the first.
+func appendName(b []byte, name string) []byte {
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
 	}
-	return fields
-})
-
-func appendDetails(b []byte, e types.HistoryEvent) []byte {
-	v := reflect.ValueOf(&e).Elem()
-	for _, i := range detailFields() {
-		if f := v.Field(i); !f.IsNil() {
-			return appendMembers(b, f.Elem())
-		}
-	}
-	return append(b, "{}"...)
+	return append(append(append(b, '"'), name...), `":`...)
 }
 
-// A member is a member of a details type with its name in the log.
-type member struct {
-	index int
-	name  string // with quotes and colon
+func appendText(b []byte, name string, s *string) []byte {
+	if s == nil {
+		return b
+	}
+	return asl.AppendString(appendName(b, name), *s, true)
 }
 
-var memberLists sync.Map // reflect.Type -> []member
-
-func membersOf(t reflect.Type) []member {
-	if list, ok := memberLists.Load(t); ok {
-		return list.([]member)
+func appendNumber(b []byte, name string, n *int64) []byte {
+	if n == nil {
+		return b
 	}
-	var list []member
-	for i := range t.NumField() {
-		if f := t.Field(i); f.IsExported() {
-			list = append(list, member{i, `"` + string(unicode.ToLower(rune(f.Name[0]))) + f.Name[1:] + `":`})
-		}
-	}
-	memberLists.Store(t, list)
-	return list
+	return strconv.AppendInt(appendName(b, name), *n, 10)
 }
 
-func appendMembers(b []byte, v reflect.Value) []byte {
-	b = append(b, '{')
-	empty := true
-	for _, m := range membersOf(v.Type()) {
-		f := v.Field(m.index)
-		if (f.Kind() == reflect.Pointer || f.Kind() == reflect.Map) && f.IsNil() {
-			continue
-		}
-		if !empty {
-			b = append(b, ',')
-		}
-		empty = false
-		b = append(b, m.name...)
-		if f.Kind() == reflect.Pointer {
-			f = f.Elem()
-		}
-		if f.Kind() == reflect.Struct {
-			b = appendMembers(b, f)
-			continue
-		}
-		plain, _ := json.Marshal(f.Interface()) // texts, numbers, flags
-		b = append(b, plain...)
+// appendWhole tells of a text, if there is one, that all of it is there.
+func appendWhole(b []byte, name string, s *string) []byte {
+	if s == nil {
+		return b
 	}
-	return append(b, '}')
+	return append(appendName(b, name), `{"truncated":false}`...)
 }

@@ -17,7 +17,7 @@ const (
 	executions  = store.Table[execution]("sfn.executions")      // ARN; written at the start only
 	progresses  = store.Table[progress]("sfn.progress")         // ARN
 	listing     = store.Table[string]("sfn.listing")            // machine, status or "*", start, name -> ARN
-	histories   = store.Table[[]record]("sfn.history")          // ARN, id of the first event -> events of one commit
+	histories   = store.Table[[]*record]("sfn.history")         // ARN, id of the first event -> events of one commit
 	threadRows  = store.Table[thread]("sfn.threads")            // ARN, thread
 	tokens      = store.Table[token]("sfn.tokens")              // task token
 	activities  = store.Table[activity]("sfn.activities")       // ARN

@@ -56,10 +56,10 @@ type run struct {
 	ready   []*thread
 	launch  []*thread
 
-	kept []record // all events, of an execution that lives in memory
+	kept []*record // all events, of an execution that lives in memory
 
 	// Since the last commit.
-	records []record
+	records []*record
 	dirty   map[string]bool
 	gone    map[string]bool
 	tokens  map[string]*token // nil: deleted
@@ -406,7 +406,7 @@ func (r *run) emit(t *thread, kind string, d detail) {
 		prev, t.Prev = t.Prev, r.p.Last
 		r.mark(t)
 	}
-	r.records = append(r.records, record{ID: r.p.Last, Prev: prev, At: r.s.now(), Type: kind, detail: d})
+	r.records = append(r.records, &record{ID: r.p.Last, Prev: prev, At: r.s.now(), Type: kind, detail: d})
 }
 
 // end ends the execution.

@@ -36,7 +36,7 @@ func (s *Service) abort(tx *store.Tx, x *execution, p *progress, name, cause *st
 	prev := p.Last
 	p.Last++
 	p.Status, p.Stop, p.Error, p.Cause = aborted, s.now(), name, cause
-	records := []record{{ID: p.Last, Prev: prev, At: p.Stop, Type: "ExecutionAborted", detail: detail{Error: name, Cause: cause}}}
+	records := []*record{{ID: p.Last, Prev: prev, At: p.Stop, Type: "ExecutionAborted", detail: detail{Error: name, Cause: cause}}}
 	tx.OnCommit(func() { s.Signals.Notify(wakeKey(x.ARN)) })
 	return first(
 		histories.Put(tx, historyKey(x.ARN, p.Last), records),
@@ -93,7 +93,7 @@ func (s *Service) RedriveExecution(ctx context.Context, in *sdk.RedriveExecution
 			p.Redriver = *in.ClientToken
 		}
 		out.RedriveDate = &p.Redriven
-		records := []record{{ID: p.Last, Prev: prev, At: p.Redriven, Type: "ExecutionRedriven", detail: detail{Redrives: p.Redrives}}}
+		records := []*record{{ID: p.Last, Prev: prev, At: p.Redriven, Type: "ExecutionRedriven", detail: detail{Redrives: p.Redrives}}}
 		return first(
 			s.reenter(tx, x.ARN, p.Last),
 			progresses.Put(tx, x.ARN, p),
