@@ -22,8 +22,9 @@ func (r *run) fork(t *thread, e *asl.Env) error {
 			return err
 		}
 		r.emit(t, "ParallelStateStarted", detail{})
+		shared := payloadOf(in)
 		for t.Started < t.Total {
-			r.spawn(t, in, nil)
+			r.spawn(t, shared, nil)
 		}
 		return nil
 	}
@@ -71,7 +72,7 @@ func (r *run) iterate(t *thread) error {
 	for t.Started < t.Total && t.Started-t.Ended < t.Limit {
 		item := t.live.items[t.Started]
 		c := &thread{ID: childID(t, t.Started), IsItem: true, Index: t.Started, Item: asl.Encode(item)}
-		c.live.parent = t
+		c.live.parent, c.live.item = t, item
 		// The selector sees the Map's context object with the item in it.
 		seen := *c
 		seen.State, seen.Entered, seen.Retries = t.State, t.Entered, t.Retries
@@ -80,19 +81,20 @@ func (r *run) iterate(t *thread) error {
 			return err
 		}
 		t.Prev = started
-		r.spawn(t, in, c)
+		r.spawn(t, payloadOf(in), c)
 	}
 	return nil
 }
 
 // spawn starts the next branch or, with c, iteration of t.
-func (r *run) spawn(t *thread, in any, c *thread) {
+func (r *run) spawn(t *thread, in payload, c *thread) {
 	if c == nil {
 		c = &thread{ID: childID(t, t.Started), Index: t.Started}
 	}
 	m := r.branch(t, t.Started)
-	c.State, c.Phase, c.Input, c.Prev = m.StartAt, entering, asl.Encode(in), t.Prev
-	c.live = live{machine: m, parent: t, data: in}
+	c.State, c.Phase, c.Prev = m.StartAt, entering, t.Prev
+	c.live.machine, c.live.parent = m, t
+	c.receive(in)
 	r.threads[c.ID] = c
 	r.mark(c)
 	r.mark(t)
@@ -134,11 +136,7 @@ func (r *run) join(t *thread) error {
 		if c.Phase != done {
 			continue // a failure that is tolerated
 		}
-		v, err := asl.Decode(c.Output)
-		if err != nil {
-			return err
-		}
-		out = append(out, v)
+		out = append(out, c.live.data)
 	}
 	r.emit(t, t.state().Type+"StateSucceeded", detail{})
 	r.prune(t)

@@ -1,6 +1,7 @@
 package sfn
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -79,18 +80,19 @@ func sessionName(name string) string {
 
 // integrate calls a service.
 func (e *effect) integrate(ctx context.Context, as wire.As) {
-	params, err := asl.Decode(e.params)
-	in, ok := params.(map[string]any)
-	if err != nil || !ok {
+	if !bytes.HasPrefix(e.params, []byte("{")) { // they were written by Encode
 		e.result.err = &asl.Error{Name: asl.ErrRuntime, Cause: "The Parameters of the task must be an object"}
 		return
 	}
 	var out any
 	var failure *asl.Error
-	if e.res.service == "lambda" {
-		out, failure = e.invoke(ctx, as, in)
-	} else {
-		out, failure = e.call(ctx, as, e.prepare(in))
+	switch e.res.service {
+	case "lambda":
+		out, failure = e.invoke(ctx, as)
+	case "sns", "sqs", "states", "events":
+		out, failure = e.call(ctx, as, e.prepare())
+	default:
+		out, failure = e.call(ctx, as, e.params)
 	}
 	e.result.out, e.result.err = out, failure
 	if failure != nil {
@@ -109,11 +111,16 @@ func (e *effect) integrate(ctx context.Context, as wire.As) {
 // takes a text.
 var texts = map[string]string{"sns": "Message", "sqs": "MessageBody", "states": "Input"}
 
+// decoded are the parameters, for this effect alone.
+func (e *effect) decoded() map[string]any {
+	v, _ := asl.Decode(e.params) // written by Encode
+	in, _ := v.(map[string]any)
+	return in
+}
+
 // prepare turns parameters of an optimised integration into the API's.
-func (e *effect) prepare(in map[string]any) map[string]any {
-	if e.res.sdk != "" {
-		return in
-	}
+func (e *effect) prepare() json.RawMessage {
+	in := e.decoded()
 	if name := texts[e.res.service]; name != "" && in[name] != nil {
 		if _, isText := in[name].(string); !isText {
 			in[name] = asl.EncodeToString(in[name])
@@ -136,13 +143,13 @@ func (e *effect) prepare(in map[string]any) map[string]any {
 			in["Name"] = uuid.NewSHA1(uuid.Nil, []byte(e.run.x.ARN+e.result.thread+fmt.Sprint(e.scheduled))).String()
 		}
 	}
-	return in
+	return asl.Encode(in)
 }
 
 // call makes the plain call of any operation.
-func (e *effect) call(ctx context.Context, as wire.As, in map[string]any) (any, *asl.Error) {
+func (e *effect) call(ctx context.Context, as wire.As, params json.RawMessage) (any, *asl.Error) {
 	op := strings.ToUpper(e.res.action[:1]) + e.res.action[1:]
-	raw, err := e.run.s.Caller.CallJSON(ctx, as, e.res.endpoint(), op, asl.Encode(in))
+	raw, err := e.run.s.Caller.CallJSON(ctx, as, e.res.endpoint(), op, params)
 	if err != nil {
 		return nil, e.failure(err)
 	}
@@ -174,11 +181,14 @@ func withMetadata(m map[string]any) map[string]any {
 }
 
 // invoke is lambda:invoke.
-func (e *effect) invoke(ctx context.Context, as wire.As, in map[string]any) (any, *asl.Error) {
+func (e *effect) invoke(ctx context.Context, as wire.As) (any, *asl.Error) {
+	in := e.decoded()
 	payload, given := in["Payload"]
 	delete(in, "Payload")
 	input := lambda.InvokeInput{}
-	if err := json.Unmarshal(asl.Encode(in), &input); err != nil || input.FunctionName == nil {
+	if name, ok := in["FunctionName"].(string); ok && len(in) == 1 {
+		input.FunctionName = &name // mostly all there is
+	} else if err := json.Unmarshal(asl.Encode(in), &input); err != nil || input.FunctionName == nil {
 		return nil, &asl.Error{Name: asl.ErrRuntime, Cause: "The Parameters of the task need a FunctionName"}
 	}
 	if given {

@@ -136,7 +136,7 @@ func (s *Service) create(tx *store.Tx, x *execution, m *asl.Machine) error {
 	p := progress{Status: running, Last: 1, Deadline: deadline(x, m, x.Start)}
 	records := []*record{{ID: 1, At: x.Start, Type: "ExecutionStarted", detail: x.started()}}
 	s.remember(tx, x, records)
-	t := thread{State: m.StartAt, Phase: entering, Input: []byte(x.Input)}
+	t := &thread{State: m.StartAt, Phase: entering, Input: []byte(x.Input)}
 	return first(
 		executions.Put(tx, x.ARN, *x),
 		progresses.Put(tx, x.ARN, p),

@@ -3,6 +3,7 @@ package sfn
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"miniforge/internal/cloud/store"
@@ -18,7 +19,7 @@ const (
 	progresses  = store.Table[progress]("sfn.progress")         // ARN
 	listing     = store.Table[string]("sfn.listing")            // machine, status or "*", start, name -> ARN
 	histories   = store.Table[[]*record]("sfn.history")         // ARN, id of the first event -> events of one commit
-	threadRows  = store.Table[thread]("sfn.threads")            // ARN, thread
+	threadRows  = store.Table[*thread]("sfn.threads")           // ARN, thread
 	tokens      = store.Table[token]("sfn.tokens")              // task token
 	activities  = store.Table[activity]("sfn.activities")       // ARN
 	queued      = store.Table[queuedTask]("sfn.activity-tasks") // activity ARN, time -> token
@@ -133,7 +134,10 @@ type token struct {
 	Failed    bool      `json:"failed,omitempty"`
 }
 
-func historyKey(arn string, id int64) string { return fmt.Sprintf("%s\x00%06d", arn, id) }
+func historyKey(arn string, id int64) string {
+	n := strconv.FormatInt(id, 10)
+	return arn + "\x00" + "000000"[min(len(n), 6):] + n
+}
 
 func threadKey(arn, id string) string { return arn + "\x00" + id }
 

@@ -44,6 +44,8 @@ type run struct {
 	m    *asl.Machine
 	base time.Time // start or redrive, for the log
 
+	execution, machine map[string]any // of the context object, once it was asked for
+
 	durable  bool
 	saved    int64 // p.Last of the last commit
 	attempts int
@@ -75,11 +77,13 @@ type run struct {
 type live struct {
 	machine *asl.Machine
 	parent  *thread
-	data    any   // Input, decoded
-	items   []any // of a Map
-	sel     any   // its selected input
-	attempt int   // of the effect whose result counts; 0: none
-	taken   bool  // a worker has the activity's task
+	data    any     // Input, or Output if it is done, decoded
+	text    *string // Input as events have it; nil: not made by this run
+	item    any     // Item, decoded
+	items   []any   // of a Map
+	sel     any     // its selected input
+	attempt int     // of the effect whose result counts; 0: none
+	taken   bool    // a worker has the activity's task
 }
 
 // A result is the end of an effect, or of its first part.
@@ -157,8 +161,7 @@ func (s *Service) loadRun(arn string) (r *run, err error) {
 			if err != nil {
 				return err
 			}
-			t := row.Value
-			r.threads[t.ID] = &t
+			r.threads[row.Value.ID] = row.Value
 		}
 		return nil
 	})
@@ -195,7 +198,16 @@ func (r *run) link(t *thread) (err error) {
 		t.live.parent = p
 		t.live.machine = r.branch(p, t.Index)
 	}
-	t.live.data, err = asl.Decode(t.Input)
+	if t.IsItem {
+		if t.live.item, err = asl.Decode(t.Item); err != nil {
+			return err
+		}
+	}
+	data := t.Input
+	if t.Phase == done {
+		data = t.Output
+	}
+	t.live.data, err = asl.Decode(data)
 	return err
 }
 
@@ -325,7 +337,14 @@ func (r *run) expire(now time.Time) {
 		r.timeOut()
 		return
 	}
-	for _, id := range slices.Sorted(maps.Keys(r.threads)) {
+	var ids []string // mostly none
+	for id, t := range r.threads {
+		if due(t.Due) || due(t.Deadline) || due(t.BeatBy) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
 		t := r.threads[id]
 		switch {
 		case t == nil: // gone with its parent

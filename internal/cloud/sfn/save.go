@@ -43,7 +43,8 @@ func (r *run) save(ctx context.Context) error {
 
 // cleared forgets what is written.
 func (r *run) cleared() {
-	r.records = nil
+	clear(r.records)
+	r.records = r.records[:0]
 	clear(r.dirty)
 	clear(r.gone)
 	clear(r.tokens)
@@ -73,7 +74,7 @@ func (r *run) write(tx *store.Tx) error {
 		if t == nil || !keep {
 			continue
 		}
-		if err := threadRows.Put(tx, threadKey(arn, id), *t); err != nil {
+		if err := threadRows.Put(tx, threadKey(arn, id), t); err != nil {
 			return err
 		}
 	}

@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"miniforge/internal/cloud/sfn/asl"
 )
@@ -34,7 +37,11 @@ func (r *run) enter(t *thread) {
 	st := t.state()
 	r.mark(t)
 	t.Entered, t.Retries, t.Params, t.Token, t.Child = r.s.now(), nil, nil, "", ""
-	r.emit(t, st.Type+"StateEntered", detail{Name: &st.Name, Input: new(string(t.Input))})
+	text := t.live.text
+	if text == nil {
+		text = new(string(t.Input))
+	}
+	r.emit(t, st.Type+"StateEntered", detail{Name: &st.Name, Input: text})
 	t.EntryID = t.Prev
 	e := r.env(t)
 	switch st.Type {
@@ -141,6 +148,18 @@ func (r *run) located(t *thread, err error) *asl.Error {
 	return &asl.Error{Name: e.Name, Cause: fmt.Sprintf("An error occurred while executing the state '%s' (entered at the event id #%d). %s", t.State, t.EntryID, e.Cause)}
 }
 
+// A payload is a value with its JSON: rows have raw, events text.
+type payload struct {
+	value any
+	raw   json.RawMessage
+	text  *string
+}
+
+func payloadOf(v any) payload {
+	raw := asl.Encode(v)
+	return payload{v, raw, new(string(raw))}
+}
+
 // leave makes a state's output and goes on to the next; "" ends the thread.
 func (r *run) leave(t *thread, e *asl.Env, result any, next string) error {
 	if r.only != nil && t.state().Type != "Choice" && t.state().Type != "Wait" && t.state().Type != "Succeed" {
@@ -150,18 +169,20 @@ func (r *run) leave(t *thread, e *asl.Env, result any, next string) error {
 	if err != nil {
 		return err
 	}
-	return r.exit(t, out, next)
+	if t.live.text != nil && t.state().Keeps() {
+		return r.exit(t, payload{t.live.data, t.Input, t.live.text}, next)
+	}
+	return r.exit(t, payloadOf(out), next)
 }
 
-func (r *run) exit(t *thread, out any, next string) error {
-	raw := asl.Encode(out)
-	if err := tooLarge(t, raw); err != nil {
+func (r *run) exit(t *thread, out payload, next string) error {
+	if err := tooLarge(t, len(out.raw)); err != nil {
 		return err
 	}
 	st := t.state()
-	r.emit(t, st.Type+"StateExited", detail{Name: &st.Name, Output: new(string(raw))})
+	r.emit(t, st.Type+"StateExited", detail{Name: &st.Name, Output: out.text})
 	if r.only != nil {
-		r.only.output, r.only.next = new(string(raw)), optional(next)
+		r.only.output, r.only.next = out.text, optional(next)
 		if r.only.status == "" {
 			r.only.status = "SUCCEEDED"
 		}
@@ -169,30 +190,35 @@ func (r *run) exit(t *thread, out any, next string) error {
 		return nil
 	}
 	if next == "" {
-		r.finished(t, raw)
+		r.finished(t, out)
 		return nil
 	}
-	t.State, t.Phase, t.Input, t.live.data = next, entering, raw, out
+	t.State, t.Phase = next, entering
+	t.receive(out)
 	t.live.items, t.live.sel = nil, nil
 	r.ready = append(r.ready, t)
 	return nil
 }
 
-func tooLarge(t *thread, raw []byte) error {
-	if len(raw) <= asl.MaxPayload {
+// receive makes a payload the thread's input.
+func (t *thread) receive(in payload) { t.Input, t.live.data, t.live.text = in.raw, in.value, in.text }
+
+func tooLarge(t *thread, size int) error {
+	if size <= asl.MaxPayload {
 		return nil
 	}
 	return &asl.Error{Name: asl.ErrDataLimit, Cause: fmt.Sprintf("The state/task '%s' returned a result with a size exceeding the maximum number of bytes service limit.", t.State)}
 }
 
 // finished ends a thread with its output.
-func (r *run) finished(t *thread, raw json.RawMessage) {
+func (r *run) finished(t *thread, out payload) {
 	if t.ID == "" {
-		r.emit(t, "ExecutionSucceeded", detail{Output: new(string(raw))})
-		r.end(succeeded, new(string(raw)), nil)
+		r.emit(t, "ExecutionSucceeded", detail{Output: out.text})
+		r.end(succeeded, out.text, nil)
 		return
 	}
-	t.Phase, t.Output, t.Input = done, raw, json.RawMessage("null")
+	t.Phase, t.Output, t.Input = done, out.raw, json.RawMessage("null")
+	t.live.data, t.live.text = out.value, nil
 	r.mark(t)
 	r.joined(t)
 }
@@ -220,7 +246,7 @@ func (r *run) stateFailed(t *thread, err *asl.Error) {
 		r.prune(t)
 		out, e := c.Caught(t.live.data, err)
 		if e == nil {
-			e = r.exit(t, out, c.Next)
+			e = r.exit(t, payloadOf(out), c.Next)
 		}
 		if e == nil {
 			return
@@ -238,7 +264,7 @@ func (r *run) stateFailed(t *thread, err *asl.Error) {
 
 // env is what a thread's evaluation sees.
 func (r *run) env(t *thread) *asl.Env {
-	e := &asl.Env{UUID: r.s.uuid, Random: r.s.random, Context: func() any { return r.context(t) }}
+	e := &asl.Env{UUID: uuid.NewString, Random: rand.Float64, Context: func() any { return r.context(t) }}
 	if r.only != nil && r.only.context != nil {
 		e.Context = func() any { return r.only.context }
 	}
@@ -247,24 +273,16 @@ func (r *run) env(t *thread) *asl.Env {
 
 // context makes the context object of a thread.
 func (r *run) context(t *thread) any {
-	input, err := asl.Decode(r.x.Input)
-	if err != nil {
-		input = nil // it was valid when the execution started
+	if r.execution == nil {
+		r.describe()
 	}
 	retries := 0
 	for _, n := range t.Retries {
 		retries += n
 	}
-	x := map[string]any{
-		"Id": r.x.ARN, "Name": r.x.Name, "RoleArn": r.x.Role, "Input": input,
-		"StartTime": r.x.Start.UTC().Format(stamp), "RedriveCount": int64(r.p.Redrives),
-	}
-	if r.p.Redrives > 0 {
-		x["RedriveTime"] = r.p.Redriven.UTC().Format(stamp)
-	}
 	c := map[string]any{
-		"Execution":    x,
-		"StateMachine": map[string]any{"Id": r.x.Machine, "Name": r.x.Machine[strings.LastIndexByte(r.x.Machine, ':')+1:]},
+		"Execution":    r.execution,
+		"StateMachine": r.machine,
 		"State":        map[string]any{"Name": t.State, "EnteredTime": t.Entered.UTC().Format(stamp), "RetryCount": int64(retries)},
 	}
 	if t.Token != "" {
@@ -272,12 +290,27 @@ func (r *run) context(t *thread) any {
 	}
 	for i := t; i != nil; i = i.live.parent {
 		if i.IsItem {
-			value, _ := asl.Decode(i.Item) // written by Encode
-			c["Map"] = map[string]any{"Item": map[string]any{"Index": int64(i.Index), "Value": value}}
+			c["Map"] = map[string]any{"Item": map[string]any{"Index": int64(i.Index), "Value": i.live.item}}
 			break
 		}
 	}
 	return c
+}
+
+// describe makes the parts of the context object that stay as they are.
+func (r *run) describe() {
+	input, err := asl.Decode(r.x.Input)
+	if err != nil {
+		input = nil // it was valid when the execution started
+	}
+	r.execution = map[string]any{
+		"Id": r.x.ARN, "Name": r.x.Name, "RoleArn": r.x.Role, "Input": input,
+		"StartTime": r.x.Start.UTC().Format(stamp), "RedriveCount": int64(r.p.Redrives),
+	}
+	if r.p.Redrives > 0 {
+		r.execution["RedriveTime"] = r.p.Redriven.UTC().Format(stamp)
+	}
+	r.machine = map[string]any{"Id": r.x.Machine, "Name": r.x.Machine[strings.LastIndexByte(r.x.Machine, ':')+1:]}
 }
 
 func childID(p *thread, index int) string { return p.ID + "/" + strconv.Itoa(index) }

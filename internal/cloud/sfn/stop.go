@@ -108,7 +108,7 @@ func (s *Service) RedriveExecution(ctx context.Context, in *sdk.RedriveExecution
 // reenter has the threads that were at work enter their states again. Branches
 // that had ended stay so, and those above them wait for the others again.
 func (s *Service) reenter(tx *store.Tx, execution string, last int64) error {
-	var all []thread
+	var all []*thread
 	ended := map[string]int{} // of a parent's branches
 	for r, err := range threadRows.Prefix(tx, execution+"\x00") {
 		if err != nil {

@@ -30,9 +30,10 @@ func (r *run) schedule(t *thread) {
 		r.check(t, err)
 		return
 	}
-	t.Params = asl.Encode(in)
+	params := payloadOf(in)
+	t.Params = params.raw
 	d := detail{
-		Resource: res.name, Kind: res.service, Region: r.x.Region, Input: new(string(t.Params)),
+		Resource: res.name, Kind: res.service, Region: r.x.Region, Input: params.text,
 		Timeout: int64(limit.Seconds()), Heartbeat: int64(t.Beat.Seconds()),
 	}
 	t.Phase = inTask
@@ -45,7 +46,7 @@ func (r *run) schedule(t *thread) {
 		d.Region, d.Resource, d.Kind = "", st.Resource, ""
 		r.emit(t, "ActivityScheduled", d)
 		t.Phase = inToken
-		r.offers[t.Token] = queuedTask{Activity: st.Resource, Input: string(t.Params), At: time.Now()}
+		r.offers[t.Token] = queuedTask{Activity: st.Resource, Input: *params.text, At: time.Now()}
 		return
 	default:
 		r.emit(t, "TaskScheduled", d)
@@ -151,15 +152,15 @@ func (r resource) detail() detail {
 
 func (r *run) taskSucceeded(t *thread, out any) {
 	rs := parseResource(t.state().Resource)
-	raw := asl.Encode(out)
-	if err, ok := errors.AsType[*asl.Error](tooLarge(t, raw)); ok {
+	text := asl.EncodeToString(out)
+	if err, ok := errors.AsType[*asl.Error](tooLarge(t, len(text))); ok {
 		r.taskFailed(t, err, false)
 		return
 	}
 	r.dropToken(t)
 	t.Child = ""
 	d := rs.detail()
-	d.Output = new(string(raw))
+	d.Output = &text
 	r.emit(t, rs.eventPrefix()+"Succeeded", d)
 	r.check(t, r.leave(t, r.env(t), out, t.state().Next))
 }

@@ -35,6 +35,18 @@ func (s *State) Output(e *Env, raw, result any) (any, error) {
 	return s.outputPath.read(e, v, "OutputPath")
 }
 
+// Keeps tells whether the output of a state is its raw input, whatever its result.
+func (s *State) Keeps() bool {
+	if s.outputPath.set || s.outputPath.null {
+		return false
+	}
+	switch s.Type {
+	case "Choice", "Wait", "Succeed":
+		return !s.inputPath.set && !s.inputPath.null
+	}
+	return s.resultPath.null
+}
+
 // Pass is the result of a Pass state with the given effective input.
 func (s *State) Pass(input any) any {
 	if s.hasResult {

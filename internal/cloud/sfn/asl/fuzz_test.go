@@ -1,6 +1,7 @@
 package asl_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -62,6 +63,9 @@ func through(s *asl.State, data any) {
 	if out, err := s.Output(e, data, result); err == nil {
 		if _, err := asl.Decode(asl.Encode(out)); err != nil {
 			panic("output is not JSON: " + err.Error())
+		}
+		if s.Keeps() && !bytes.Equal(asl.Encode(out), asl.Encode(data)) {
+			panic("the output is not the input")
 		}
 	}
 	if i := s.FindRetrier("States.TaskFailed"); i >= 0 {

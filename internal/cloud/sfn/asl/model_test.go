@@ -1,6 +1,7 @@
 package asl
 
 import (
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -150,5 +151,49 @@ func TestDelay(t *testing.T) {
 	}
 	if got := (&Retrier{Interval: time.Second, Backoff: 10}).Delay(400, nil); got <= 0 {
 		t.Errorf("overflow: %v", got)
+	}
+}
+
+// A state that keeps its input has it as output, and others do not say so.
+func TestKeeps(t *testing.T) {
+	data, err := Decode(`{"a":1,"b":{"c":[2]}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for definition, want := range map[string]bool{
+		`{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage","ResultPath":null,"End":true}`:                    true,
+		`{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage","InputPath":"$.b","ResultPath":null,"End":true}`:  true,
+		`{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage","ResultPath":null,"OutputPath":"$","End":true}`:   true,
+		`{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage","ResultPath":null,"OutputPath":"$.b","End":true}`: false,
+		`{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage","ResultPath":null,"OutputPath":null,"End":true}`:  false,
+		`{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage","ResultPath":"$.b","End":true}`:                   false,
+		`{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage","End":true}`:                                      false,
+		`{"Type":"Pass","Parameters":{"x":1},"End":true}`:                                                               false,
+		`{"Type":"Succeed"}`:                                                                              true,
+		`{"Type":"Succeed","InputPath":"$.b"}`:                                                            false,
+		`{"Type":"Wait","Seconds":1,"InputPath":null,"End":true}`:                                         false,
+		`{"Type":"Choice","Choices":[{"Variable":"$.a","IsPresent":true,"Next":"X"}]}`:                    true,
+		`{"Type":"Choice","OutputPath":"$.b","Choices":[{"Variable":"$.a","IsPresent":true,"Next":"X"}]}`: false,
+	} {
+		m, problems := ParseState([]byte(definition))
+		if m == nil {
+			t.Fatalf("%s: %v", definition, problems)
+		}
+		s := m.States[SingleState]
+		in, err := s.Input(&Env{}, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var result any = "other"
+		if s.Type == "Succeed" || s.Type == "Choice" || s.Type == "Wait" {
+			result = in
+		}
+		out, err := s.Output(&Env{}, data, result)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same := reflect.DeepEqual(out, data); s.Keeps() != want || same != want {
+			t.Errorf("%s: keeps: %t; the output is the input: %t", definition, s.Keeps(), same)
+		}
 	}
 }
