@@ -80,20 +80,7 @@ func sessionName(name string) string {
 
 // integrate calls a service.
 func (e *effect) integrate(ctx context.Context, as wire.As) {
-	if !bytes.HasPrefix(e.params, []byte("{")) { // they were written by Encode
-		e.result.err = &asl.Error{Name: asl.ErrRuntime, Cause: "The Parameters of the task must be an object"}
-		return
-	}
-	var out any
-	var failure *asl.Error
-	switch e.res.service {
-	case "lambda":
-		out, failure = e.invoke(ctx, as)
-	case "sns", "sqs", "states", "events":
-		out, failure = e.call(ctx, as, e.prepare())
-	default:
-		out, failure = e.call(ctx, as, e.params)
-	}
+	out, failure := e.outcome(ctx, as)
 	e.result.out, e.result.err = out, failure
 	if failure != nil {
 		return
@@ -107,20 +94,38 @@ func (e *effect) integrate(ctx context.Context, as wire.As) {
 	}
 }
 
+// outcome calls the service with the parameters that were written. Where they
+// are the API's own, they need not be read.
+func (e *effect) outcome(ctx context.Context, as wire.As) (any, *asl.Error) {
+	switch e.res.service {
+	case "lambda", "sns", "sqs", "states", "events":
+	default:
+		if !bytes.HasPrefix(e.params, []byte("{")) {
+			return nil, noObject()
+		}
+		return e.call(ctx, as, e.params)
+	}
+	params, err := asl.Decode(e.params)
+	in, ok := params.(map[string]any)
+	if err != nil || !ok {
+		return nil, noObject()
+	}
+	if e.res.service == "lambda" {
+		return e.invoke(ctx, as, in)
+	}
+	return e.call(ctx, as, asl.Encode(e.prepare(in)))
+}
+
+func noObject() *asl.Error {
+	return &asl.Error{Name: asl.ErrRuntime, Cause: "The Parameters of the task must be an object"}
+}
+
 // texts are the members of optimised integrations that take JSON where the API
 // takes a text.
 var texts = map[string]string{"sns": "Message", "sqs": "MessageBody", "states": "Input"}
 
-// decoded are the parameters, for this effect alone.
-func (e *effect) decoded() map[string]any {
-	v, _ := asl.Decode(e.params) // written by Encode
-	in, _ := v.(map[string]any)
-	return in
-}
-
 // prepare turns parameters of an optimised integration into the API's.
-func (e *effect) prepare() json.RawMessage {
-	in := e.decoded()
+func (e *effect) prepare(in map[string]any) map[string]any {
 	if name := texts[e.res.service]; name != "" && in[name] != nil {
 		if _, isText := in[name].(string); !isText {
 			in[name] = asl.EncodeToString(in[name])
@@ -143,7 +148,7 @@ func (e *effect) prepare() json.RawMessage {
 			in["Name"] = uuid.NewSHA1(uuid.Nil, []byte(e.run.x.ARN+e.result.thread+fmt.Sprint(e.scheduled))).String()
 		}
 	}
-	return asl.Encode(in)
+	return in
 }
 
 // call makes the plain call of any operation.
@@ -181,8 +186,7 @@ func withMetadata(m map[string]any) map[string]any {
 }
 
 // invoke is lambda:invoke.
-func (e *effect) invoke(ctx context.Context, as wire.As) (any, *asl.Error) {
-	in := e.decoded()
+func (e *effect) invoke(ctx context.Context, as wire.As, in map[string]any) (any, *asl.Error) {
 	payload, given := in["Payload"]
 	delete(in, "Payload")
 	input := lambda.InvokeInput{}

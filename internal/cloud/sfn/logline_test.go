@@ -83,14 +83,13 @@ func members(v reflect.Value) string {
 			continue
 		}
 		f = reflect.Indirect(f)
-		value := ""
+		name := `"` + string(unicode.ToLower(rune(field.Name[0]))) + field.Name[1:] + `":`
 		if f.Kind() == reflect.Struct {
-			value = members(f)
-		} else {
-			plain, _ := json.Marshal(f.Interface())
-			value = string(plain)
+			all = append(all, name+members(f))
+			continue
 		}
-		all = append(all, `"`+string(unicode.ToLower(rune(field.Name[0])))+field.Name[1:]+`":`+value)
+		plain, _ := json.Marshal(f.Interface()) // texts, numbers, flags
+		all = append(all, name+string(plain))
 	}
 	return "{" + strings.Join(all, ",") + "}"
 }

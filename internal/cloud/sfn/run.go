@@ -199,9 +199,7 @@ func (r *run) link(t *thread) (err error) {
 		t.live.machine = r.branch(p, t.Index)
 	}
 	if t.IsItem {
-		if t.live.item, err = asl.Decode(t.Item); err != nil {
-			return err
-		}
+		t.live.item, _ = asl.Decode(t.Item) // written by Encode
 	}
 	data := t.Input
 	if t.Phase == done {

@@ -69,7 +69,7 @@ func alike(t interface{ Fatalf(string, ...any) }, text string) {
 // texts draws JSON as people and programs write it, and what is nearly JSON.
 func texts(depth int) *rapid.Generator[string] {
 	plain := rapid.OneOf(
-		rapid.Map(values(0), func(v any) string { return EncodeToString(v) }),
+		rapid.Map(values(0), EncodeToString),
 		rapid.StringMatching(`-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,8})?([eE][-+]?[0-9]{1,3})?`),
 		rapid.StringMatching(`"([a-z\x01\x7fé𝄞]|\\["\\/bfnrtux]|\\u[0-9a-fD]{4}|\\ud83d\\ude00){0,5}"`),
 		rapid.StringMatching(`[-+0-9.eE]{1,6}`),
