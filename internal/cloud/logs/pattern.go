@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // A pattern decides which messages a search finds: terms, a JSON selector in
@@ -35,6 +36,8 @@ var errPattern = invalid("Invalid filter pattern")
 func parsePattern(text string) (*pattern, error) {
 	text = strings.TrimSpace(text)
 	switch {
+	case !utf8.ValidString(text):
+		return nil, errPattern
 	case strings.HasPrefix(text, "{"):
 		n, err := parseJSONPattern(text)
 		return &pattern{json: n}, err

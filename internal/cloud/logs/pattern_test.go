@@ -54,7 +54,7 @@ func TestPatterns(t *testing.T) {
 }
 
 func TestInvalidPatterns(t *testing.T) {
-	for _, text := range []string{`"open`, "%(%", "a.b", "{ $.x }", "{ $.x = }", "{ $.x = 1", "{ x = 1 }", `{ $.x > "a" }`, "{ ($.x = 1 }", "[a, ..., b, ...]", "[a", "{ $.a[b] = 1 }", "?"} {
+	for _, text := range []string{`"open`, "%(%", "a.b", "{ $.x }", "{ $.x = }", "{ $.x = 1", "{ x = 1 }", `{ $.x > "a" }`, "{ ($.x = 1 }", "[a, ..., b, ...]", "[a", "{ $.a[b] = 1 }", "?", "{ $.a = \xff }", "[a = \xff*]"} {
 		if _, err := parsePattern(text); err == nil {
 			t.Errorf("%s was taken", text)
 		}
