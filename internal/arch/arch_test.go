@@ -15,7 +15,7 @@ var (
 	cloud     = "internal/cloud"
 	// shared are the parts of the cloud that its services are built on; every
 	// other folder below it is a service.
-	shared = []string{"wire", "store", "event", "authz", "envelope", "memo", "growstack", "vended", "fault", "latency", "trace"}
+	shared = []string{"wire", "store", "event", "authz", "envelope", "jsontext", "memo", "growstack", "vended", "fault", "latency", "trace"}
 )
 
 // A rule forbids packages to reach others.

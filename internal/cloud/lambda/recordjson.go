@@ -8,6 +8,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
+
+	"miniforge/internal/cloud/jsontext"
 )
 
 // Records are written as JSON without the help of reflection: every order makes
@@ -131,14 +133,4 @@ func appendMember(b []byte, begin, text string) []byte {
 	return appendText(append(b, begin...), text)
 }
 
-// appendText writes a string: encoding/json knows what to do with all but
-// plain text.
-func appendText(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			text, _ := json.Marshal(s) // cannot fail
-			return append(b, text...)
-		}
-	}
-	return append(append(append(b, '"'), s...), '"')
-}
+func appendText(b []byte, s string) []byte { return jsontext.AppendString(b, s, true) }

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"miniforge/internal/cloud/sfn/asl"
+	"miniforge/internal/cloud/jsontext"
 )
 
 // appendLogLine writes an event as Step Functions logs it. Every event of every
@@ -12,12 +12,12 @@ import (
 // https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
 func appendLogLine(b []byte, x *execution, p *progress, r *record) []byte {
 	b = strconv.AppendInt(append(b, `{"id":"`...), r.ID, 10)
-	b = asl.AppendString(append(b, `","type":`...), r.Type, true)
+	b = jsontext.AppendString(append(b, `","type":`...), r.Type, true)
 	b = r.appendDetails(append(b, `,"details":`...), x.Logging.Data)
 	b = strconv.AppendInt(append(b, `,"redrive_count":"`...), int64(p.Redrives), 10)
 	b = strconv.AppendInt(append(b, `","previous_event_id":"`...), r.Prev, 10)
 	b = strconv.AppendInt(append(b, `","event_timestamp":"`...), r.At.UnixMilli(), 10)
-	b = asl.AppendString(append(b, `","execution_arn":`...), x.ARN, true)
+	b = jsontext.AppendString(append(b, `","execution_arn":`...), x.ARN, true)
 	return append(b, '}')
 }
 
@@ -150,7 +150,7 @@ func appendText(b []byte, name string, s *string) []byte {
 	if s == nil {
 		return b
 	}
-	return asl.AppendString(appendName(b, name), *s, true)
+	return jsontext.AppendString(appendName(b, name), *s, true)
 }
 
 func appendNumber(b []byte, name string, n *int64) []byte {

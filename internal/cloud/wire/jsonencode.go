@@ -8,7 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"miniforge/internal/cloud/jsontext"
 )
 
 // appendJSON writes v. Absent members (nil pointers, slices, maps, empty
@@ -149,56 +150,6 @@ func appendFloat(b []byte, f float64) []byte {
 	return strconv.AppendFloat(b, f, 'g', -1, 64)
 }
 
-// appendString quotes s as encoding/json does, but leaves "<", ">" and "&" as
-// they are, as AWS does: clients compare bodies by their digest.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	done := 0 // what is before it is written
-	for i := 0; i < len(s); {
-		ch, size := rune(s[i]), 1
-		if ch >= utf8.RuneSelf {
-			ch, size = utf8.DecodeRuneInString(s[i:])
-		}
-		if !escaped(ch, size) {
-			i += size
-			continue
-		}
-		b = append(b, s[done:i]...)
-		b = appendEscape(b, ch)
-		i += size
-		done = i
-	}
-	b = append(b, s[done:]...)
-	return append(b, '"')
-}
-
-// escaped tells the characters that are not written as they are, among them
-// bytes that are no character at all.
-func escaped(ch rune, size int) bool {
-	switch {
-	case ch < utf8.RuneSelf:
-		return ch < ' ' || ch == '"' || ch == '\\'
-	case ch == utf8.RuneError:
-		return size == 1
-	}
-	return ch == '\u2028' || ch == '\u2029' // which end a line in JavaScript
-}
-
-func appendEscape(b []byte, ch rune) []byte {
-	const hexDigits = "0123456789abcdef"
-	switch ch {
-	case '"', '\\':
-		return append(b, '\\', byte(ch))
-	case '\b':
-		return append(b, `\b`...)
-	case '\f':
-		return append(b, `\f`...)
-	case '\n':
-		return append(b, `\n`...)
-	case '\r':
-		return append(b, `\r`...)
-	case '\t':
-		return append(b, `\t`...)
-	}
-	return append(b, '\\', 'u', hexDigits[ch>>12&15], hexDigits[ch>>8&15], hexDigits[ch>>4&15], hexDigits[ch&15])
-}
+// appendString quotes s without HTML escapes, as AWS does: clients compare
+// bodies by their digest.
+func appendString(b []byte, s string) []byte { return jsontext.AppendString(b, s, false) }

@@ -13,9 +13,9 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
-	"unicode/utf8"
+
+	"miniforge/internal/cloud/jsontext"
 )
 
 // MaxPayload is the size in bytes that no input, output or result may exceed.
@@ -80,7 +80,7 @@ func appendJSON(b []byte, v any) []byte {
 	case map[string]any:
 		return appendObject(b, v)
 	}
-	return appendAny(b, v, false)
+	return appendAny(b, v)
 }
 
 func appendObject(b []byte, v map[string]any) []byte {
@@ -117,46 +117,12 @@ func appendFloat(b []byte, f float64) []byte {
 	return b
 }
 
-func appendText(b []byte, s string) []byte { return AppendString(b, s, false) }
+func appendText(b []byte, s string) []byte { return jsontext.AppendString(b, s, false) }
 
-// AppendString writes a string as [json.Encoder] does, with or without HTML
-// escapes. What is seldom in JSON and in what JSON is made of is left to it.
-func AppendString(b []byte, s string, escapeHTML bool) []byte {
-	const hex = "0123456789abcdef"
-	begin, done := len(b), 0
-	b = append(b, '"')
-	for i := range len(s) {
-		if !special[s[i]] {
-			continue
-		}
-		switch c := s[i]; c {
-		case '"', '\\':
-			b = append(append(b, s[done:i]...), '\\', c)
-			done = i + 1
-		case '<', '>', '&':
-			if escapeHTML {
-				b = append(append(b, s[done:i]...), '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
-				done = i + 1
-			}
-		default:
-			return appendAny(b[:begin], s, escapeHTML)
-		}
-	}
-	return append(append(b, s[done:]...), '"')
-}
-
-// special are the bytes that are not, or not always, written as they are.
-var special = func() (is [256]bool) {
-	for c := range is {
-		is[c] = c < ' ' || c >= utf8.RuneSelf || strings.IndexByte(`"\<>&`, byte(c)) >= 0
-	}
-	return is
-}()
-
-func appendAny(b []byte, v any, escapeHTML bool) []byte {
+func appendAny(b []byte, v any) []byte {
 	w := bytes.NewBuffer(b)
 	e := json.NewEncoder(w)
-	e.SetEscapeHTML(escapeHTML)
+	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		// Only a value that is no JSON can do this: a programming error.
 		panic("asl: " + err.Error())
