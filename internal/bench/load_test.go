@@ -39,6 +39,25 @@ func TestRun(t *testing.T) {
 	})
 }
 
+// TestWhatHasBegunIsMeasured has operations that take longer than the load.
+func TestWhatHasBegunIsMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		results, err := bench.Run(t.Context(), 2, 30*time.Millisecond, func(ctx context.Context, clock *bench.Clock, _, _ int) error {
+			return clock.Time(ctx, "wait", func(ctx context.Context) error {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-time.After(time.Second):
+					return nil
+				}
+			})
+		})
+		if err != nil || len(results) != 1 || results[0].Latency.Count != 2 || results[0].PerSecond != 2 {
+			t.Errorf("%+v, %v", results, err)
+		}
+	})
+}
+
 func TestRunEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())

@@ -3,6 +3,7 @@ package codebuild
 import (
 	"archive/zip"
 	"bytes"
+	"compress/flate"
 	"context"
 	"errors"
 	"fmt"
@@ -164,10 +165,13 @@ func compile(patterns []string) (all []*regexp.Regexp) {
 // the same bytes.
 var zipTime = time.Date(1980, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// zipFiles packs files of a folder, in order, with their modes.
+// zipFiles packs files of a folder, in order, with their modes. Artifacts are
+// read once, by the next stage, and often are archives already: the fastest
+// level of compression is enough.
 func zipFiles(dir string, files []string, flat bool) ([]byte, error) {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
+	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestSpeed) })
 	for _, name := range slices.Sorted(slices.Values(files)) {
 		info, content, err := readFile(dir, name)
 		if err != nil {
