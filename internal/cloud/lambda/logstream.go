@@ -20,8 +20,8 @@ import (
 
 const (
 	// linger is how long lines are gathered before they are written: a batch
-	// costs as much as a line.
-	linger = 100 * time.Millisecond
+	// costs as much as a line. On AWS they take seconds to arrive.
+	linger = 500 * time.Millisecond
 	// maxPending bounds the lines in memory that CloudWatch Logs has not taken.
 	maxPending = 20_000
 	// Limits of one PutLogEvents.
