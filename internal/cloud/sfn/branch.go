@@ -21,8 +21,11 @@ func (r *run) fork(t *thread, e *asl.Env) error {
 		if err != nil {
 			return err
 		}
+		shared, err := payloadOf(in)
+		if err != nil {
+			return err
+		}
 		r.emit(t, "ParallelStateStarted", detail{})
-		shared := payloadOf(in)
 		for t.Started < t.Total {
 			r.spawn(t, shared, nil)
 		}
@@ -80,8 +83,12 @@ func (r *run) iterate(t *thread) error {
 		if err != nil {
 			return err
 		}
+		p, err := payloadOf(in)
+		if err != nil {
+			return err
+		}
 		t.Prev = started
-		r.spawn(t, payloadOf(in), c)
+		r.spawn(t, p, c)
 	}
 	return nil
 }

@@ -141,6 +141,19 @@ func (r *run) located(t *thread, err error) *asl.Error {
 	return &asl.Error{Name: e.Name, Cause: fmt.Sprintf("An error occurred while executing the state '%s' (entered at the event id #%d). %s", t.State, t.EntryID, e.Cause)}
 }
 
+// caught goes on where a catcher says.
+func (r *run) caught(t *thread, c *asl.Catcher, err *asl.Error) error {
+	out, e := c.Caught(t.live.data, err)
+	if e != nil {
+		return e
+	}
+	p, e := payloadOf(out)
+	if e != nil {
+		return e
+	}
+	return r.exit(t, p, c.Next)
+}
+
 // A payload is a value with its JSON: rows have raw, events text.
 type payload struct {
 	value any
@@ -148,9 +161,13 @@ type payload struct {
 	text  *string
 }
 
-func payloadOf(v any) payload {
+// payloadOf fails for a value that could not be read again, after a restart.
+func payloadOf(v any) (payload, error) {
 	raw := asl.Encode(v)
-	return payload{v, raw, new(string(raw))}
+	if asl.TooDeep(raw) {
+		return payload{}, &asl.Error{Name: asl.ErrRuntime, Cause: fmt.Sprintf("The data is nested more than %d levels deep.", asl.MaxDepth)}
+	}
+	return payload{v, raw, new(string(raw))}, nil
 }
 
 // leave makes a state's output and goes on to the next; "" ends the thread.
@@ -165,7 +182,11 @@ func (r *run) leave(t *thread, e *asl.Env, result any, next string) error {
 	if t.live.text != nil && t.state().Keeps() {
 		return r.exit(t, payload{t.live.data, t.Input, t.live.text}, next)
 	}
-	return r.exit(t, payloadOf(out), next)
+	p, err := payloadOf(out)
+	if err != nil {
+		return err
+	}
+	return r.exit(t, p, next)
 }
 
 func (r *run) exit(t *thread, out payload, next string) error {
@@ -237,10 +258,7 @@ func (r *run) stateFailed(t *thread, err *asl.Error) {
 	}
 	if c := st.FindCatcher(err.Name); c != nil {
 		r.prune(t)
-		out, e := c.Caught(t.live.data, err)
-		if e == nil {
-			e = r.exit(t, payloadOf(out), c.Next)
-		}
+		e := r.caught(t, c, err)
 		if e == nil {
 			return
 		}

@@ -25,12 +25,15 @@ func (r *run) schedule(t *thread) {
 	if err == nil {
 		limit, err = r.limits(t, e)
 	}
+	var params payload
+	if err == nil {
+		params, err = payloadOf(in)
+	}
 	if err != nil {
 		delete(r.tokens, t.Token)
 		r.check(t, err)
 		return
 	}
-	params := payloadOf(in)
 	t.Params = params.raw
 	d := detail{
 		Resource: res.name, Kind: res.service, Region: r.x.Region, Input: params.text,

@@ -67,12 +67,40 @@ func number(s string) any {
 	return json.Number(s)
 }
 
+// MaxDepth is how deep arrays and objects may be nested for [Decode], as for
+// [encoding/json].
+const MaxDepth = 10_000
+
+// TooDeep tells whether valid JSON is nested too deeply to be read by [Decode].
+func TooDeep[T ~string | ~[]byte](raw T) bool {
+	if len(raw) <= 2*MaxDepth {
+		return false // what is opened must be closed
+	}
+	depth, text := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{' || c == '[':
+			if depth++; depth > MaxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
 const (
 	// maxShared is how long a text may be whose parts the values are: a value
 	// that is kept holds on to all of it.
 	maxShared = 4 << 10
-	// maxDepth is how deep arrays and objects may be nested for a reader.
-	maxDepth = 500
+	// quickDepth is how deep they may be nested for a reader.
+	quickDepth = 500
 )
 
 // A reader reads JSON by recursive descent, without reflection and without the
@@ -136,7 +164,7 @@ func (r *reader) value() (v any, ok bool) {
 
 // nested reads an object or an array.
 func (r *reader) nested() (v any, ok bool) {
-	if r.depth++; r.depth > maxDepth {
+	if r.depth++; r.depth > quickDepth {
 		return nil, false
 	}
 	if r.next('{') {

@@ -123,7 +123,7 @@ func FuzzDecode(f *testing.F) {
 // However long or deep a text is, it is read as ever.
 func TestDecodeOfLongAndDeepTexts(t *testing.T) {
 	alike(t, `{"a":"`+strings.Repeat("x", maxShared)+`","b":[1.50,"y"]}`)
-	for _, depth := range []int{maxDepth, maxDepth + 1, 10_000, 10_001} {
+	for _, depth := range []int{quickDepth, quickDepth + 1, MaxDepth, MaxDepth + 1} {
 		alike(t, strings.Repeat("[", depth)+strings.Repeat("]", depth))
 		alike(t, strings.Repeat(`{"a":`, depth)+"1"+strings.Repeat("}", depth))
 	}
@@ -147,6 +147,19 @@ func BenchmarkDecode(b *testing.B) {
 	for b.Loop() {
 		if _, err := Decode(raw); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// What is not too deep can be read, and what is cannot.
+func TestTooDeepIsWhatCannotBeRead(t *testing.T) {
+	long := `"` + strings.Repeat(`\"[{`, MaxDepth) + `"` // brackets of a text do not count
+	for _, depth := range []int{1, MaxDepth - 1, MaxDepth, MaxDepth + 1} {
+		for _, leaf := range []string{"1", long, "[]"} {
+			text := strings.Repeat(`[0,{"]":`, depth/2) + leaf + strings.Repeat("}]", depth/2)
+			if _, err := Decode(text); TooDeep(text) != (err != nil) {
+				t.Errorf("%d levels around %.5s: too deep: %t, %v", depth/2*2, leaf, TooDeep(text), err)
+			}
 		}
 	}
 }
