@@ -64,7 +64,7 @@ type mapCursor struct {
 	down     bool
 }
 
-func (c *mapCursor) next() (key string, row []byte, ok bool, err error) {
+func (c *mapCursor) next() (key string, ok bool, err error) {
 	switch {
 	case c.begun && c.down:
 		ok = c.rows.Prev()
@@ -79,7 +79,11 @@ func (c *mapCursor) next() (key string, row []byte, ok bool, err error) {
 	}
 	c.begun = true
 	if !ok || c.down && c.rows.Key() < c.from || !c.down && c.rows.Key() >= c.to {
-		return "", nil, false, nil
+		return "", false, nil
 	}
-	return c.rows.Key()[c.skip:], c.rows.Value(), true, nil
+	return c.rows.Key()[c.skip:], true, nil
 }
+
+func (c *mapCursor) deleted() bool { return c.rows.Value() == nil }
+
+func (c *mapCursor) row() ([]byte, error) { return c.rows.Value(), nil }

@@ -215,16 +215,17 @@ func (r treeReader) cursor(table, from, to string, down bool) cursor {
 type treeCursor struct {
 	rows     *bbolt.Cursor // nil: no such table
 	seal     cipher.AEAD
-	place    []byte // the last row's name
+	place    []byte // the name of the row at which it stands
+	sealed   []byte // that row
 	table    int    // length of the table's part of it
 	from, to []byte // to is empty: no bound
 	begun    bool
 	down     bool
 }
 
-func (c *treeCursor) next() (key string, row []byte, ok bool, err error) {
+func (c *treeCursor) next() (key string, ok bool, err error) {
 	if c.rows == nil {
-		return "", nil, false, nil
+		return "", false, nil
 	}
 	var k, v []byte
 	switch {
@@ -239,12 +240,15 @@ func (c *treeCursor) next() (key string, row []byte, ok bool, err error) {
 	}
 	c.begun = true
 	if k == nil || c.down && bytes.Compare(k, c.from) < 0 || !c.down && len(c.to) > 0 && bytes.Compare(k, c.to) >= 0 {
-		return "", nil, false, nil
+		return "", false, nil
 	}
-	c.place = append(c.place[:c.table], k...)
-	row, err = openRow(c.seal, c.place, v)
-	return string(k), row, err == nil, err
+	c.place, c.sealed = append(c.place[:c.table], k...), v
+	return string(k), true, nil
 }
+
+func (c *treeCursor) deleted() bool { return false }
+
+func (c *treeCursor) row() ([]byte, error) { return openRow(c.seal, c.place, c.sealed) }
 
 // seekDown finds the last row before to.
 func (c *treeCursor) seekDown() (k, v []byte) {

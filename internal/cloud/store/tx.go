@@ -16,10 +16,15 @@ type reader interface {
 	cursor(table, from, to string, down bool) cursor
 }
 
-// A cursor yields rows one after the other until ok is false. A row of nil has
-// been deleted, which only overlays say.
+// A cursor goes from row to row until ok is false.
 type cursor interface {
-	next() (key string, row []byte, ok bool, err error)
+	next() (key string, ok bool, err error)
+	// deleted tells of the row at which it stands that it has been deleted,
+	// which only overlays say.
+	deleted() bool
+	// row is that row if it is not. It is asked for only where nothing over it
+	// hides it: to open a sealed one is most of what a step costs.
+	row() ([]byte, error)
 }
 
 // A stack is a state with overlays over it, the last on top.
@@ -52,41 +57,45 @@ func (s stack) cursor(table, from, to string, down bool) cursor {
 // the row of the first. Deleted rows are left out.
 type merge struct {
 	heads []head
+	at    cursor // has the row at which the merge stands
 	down  bool
 }
 
 // A head is the row at which a cursor stands.
 type head struct {
-	cursor cursor
-	key    string
-	row    []byte
-	read   bool // key and row are those of the cursor's next row
-	over   bool
+	cursor
+	key  string
+	read bool // key is that of the cursor's next row
+	over bool
 }
 
-func (m *merge) next() (key string, row []byte, ok bool, err error) {
+func (m *merge) deleted() bool { return false }
+
+func (m *merge) row() ([]byte, error) { return m.at.row() }
+
+func (m *merge) next() (key string, ok bool, err error) {
 	for {
 		first := -1
 		for i := range m.heads {
 			h := &m.heads[i]
 			if err := h.fill(); err != nil {
-				return h.key, nil, false, err
+				return h.key, false, err
 			}
 			if !h.over && (first < 0 || h.key != m.heads[first].key && (h.key < m.heads[first].key) != m.down) {
 				first = i
 			}
 		}
 		if first < 0 {
-			return "", nil, false, nil
+			return "", false, nil
 		}
-		key, row = m.heads[first].key, m.heads[first].row
+		key, m.at = m.heads[first].key, m.heads[first].cursor
 		for i := range m.heads {
 			if h := &m.heads[i]; h.key == key {
 				h.read = false
 			}
 		}
-		if row != nil {
-			return key, row, true, nil
+		if !m.at.deleted() {
+			return key, true, nil
 		}
 	}
 }
@@ -96,7 +105,7 @@ func (h *head) fill() (err error) {
 		return nil
 	}
 	var ok bool
-	h.key, h.row, ok, err = h.cursor.next()
+	h.key, ok, err = h.next()
 	h.read, h.over = ok, !ok
 	return err
 }
@@ -120,7 +129,11 @@ func (t *Tx) scan(table, from, to string, down bool) iter.Seq2[pair, error] {
 			at = stack{t.base, []*overlay{t.own.snapshot()}}
 		}
 		for c := at.cursor(table, from, to, down); ; {
-			key, row, ok, err := c.next()
+			key, ok, err := c.next()
+			var row []byte
+			if ok && err == nil {
+				row, err = c.row()
+			}
 			if err != nil {
 				yield(pair{key: key}, err)
 				return
