@@ -64,9 +64,9 @@ func (c *Clock) Time(ctx context.Context, operation string, do func(context.Cont
 type Script func(ctx context.Context, clock *Clock, client, round int) error
 
 // Run has so many clients follow a script for so long and returns a result for
-// each operation, in the order in which they were first timed. What has begun
-// by then is done to its end, and measured: to cut it off would leave out the
-// slowest operations. Run ends early, with the cause, if ctx does; what has been
+// each operation, in the order in which they were first timed. Each does so at
+// least once, and what has begun by then is done to its end, and measured: to cut
+// it off would leave out the slowest operations. Run ends early, with the cause, if ctx does; what has been
 // measured is returned, too.
 func Run(ctx context.Context, clients int, duration time.Duration, script Script) ([]Result, error) {
 	if clients < 1 || duration <= 0 {
@@ -80,7 +80,7 @@ func Run(ctx context.Context, clients int, duration time.Duration, script Script
 	for client := range clients {
 		wg.Go(func() {
 			pause := time.Millisecond
-			for round := 0; begin.Err() == nil; round++ {
+			for round := 0; round == 0 && ctx.Err() == nil || begin.Err() == nil; round++ {
 				if script(ctx, clock, client, round) == nil {
 					pause = time.Millisecond
 					continue

@@ -58,6 +58,18 @@ func TestWhatHasBegunIsMeasured(t *testing.T) {
 	})
 }
 
+// TestEveryClientTakesPart has a load end before its clients have begun.
+func TestEveryClientTakesPart(t *testing.T) {
+	for range 20 {
+		results, err := bench.Run(t.Context(), 8, time.Nanosecond, func(ctx context.Context, clock *bench.Clock, _, _ int) error {
+			return clock.Time(ctx, "put", func(context.Context) error { return nil })
+		})
+		if err != nil || len(results) != 1 || results[0].Latency.Count < 8 {
+			t.Fatalf("%+v, %v", results, err)
+		}
+	}
+}
+
 func TestRunEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
