@@ -64,30 +64,30 @@ func (c *Clock) Time(ctx context.Context, operation string, do func(context.Cont
 type Script func(ctx context.Context, clock *Clock, client, round int) error
 
 // Run has so many clients follow a script for so long and returns a result for
-// each operation, in the order in which they were first timed. Each does so at
-// least once, and what has begun by then is done to its end, and measured: to cut
-// it off would leave out the slowest operations. Run ends early, with the cause, if ctx does; what has been
-// measured is returned, too.
+// each operation, in the order in which they were first timed. Every client
+// follows it at least once, and ends a round that it has begun: to cut that off
+// would leave out the slowest operations. Run ends early, with the cause, if ctx
+// does; what has been measured is returned, too.
 func Run(ctx context.Context, clients int, duration time.Duration, script Script) ([]Result, error) {
 	if clients < 1 || duration <= 0 {
 		return nil, fmt.Errorf("bench: %d clients for %s", clients, duration)
 	}
 	clock := &Clock{ops: map[string]*tally{}}
-	begin, cancel := context.WithTimeout(ctx, duration)
+	going, cancel := context.WithTimeout(ctx, duration)
 	defer cancel()
 	start := time.Now()
 	var wg sync.WaitGroup
 	for client := range clients {
 		wg.Go(func() {
 			pause := time.Millisecond
-			for round := 0; round == 0 && ctx.Err() == nil || begin.Err() == nil; round++ {
+			for round := 0; round == 0 || going.Err() == nil; round++ {
 				if script(ctx, clock, client, round) == nil {
 					pause = time.Millisecond
 					continue
 				}
 				// An endpoint that fails at once must not be hammered.
 				select {
-				case <-begin.Done():
+				case <-going.Done():
 				case <-time.After(pause):
 					pause = min(2*pause, time.Second)
 				}

@@ -4,17 +4,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"miniforge/internal/cloud/sfn/asl"
 )
 
-// deep is as deep as JSON may be: in anything else it is too deep.
-var deep = strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000)
+// deep is nested as deeply as it may be: in anything else it is too deep.
+var deep = strings.Repeat("[", asl.MaxDepth) + strings.Repeat("]", asl.MaxDepth)
 
 // Parameters may be nested more deeply than JSON is read: the task fails.
 func TestParametersNestedTooDeeply(t *testing.T) {
-	input := `{"a":` + strings.Repeat("[", 9_999) + strings.Repeat("]", 9_999) + `}`
 	for resource, member := range map[string]string{"states:startExecution": "Input", "sqs:sendMessage": "MessageBody", "lambda:invoke": "Payload"} {
 		bubble(t, func(t *testing.T, r *rig) {
-			arn := r.start(states(`"A":{"Type":"Task","Resource":"arn:aws:states:::`+resource+`","Parameters":{"`+member+`":{"in.$":"$"}},"End":true}`), input)
+			arn := r.start(states(`"A":{"Type":"Task","Resource":"arn:aws:states:::`+resource+`","Parameters":{"`+member+`":{"in.$":"$"}},"End":true}`), deep)
 			if d := r.end(arn); d.Status != "FAILED" || *d.Error != "States.Runtime" {
 				t.Errorf("%s: %s %v", resource, d.Status, d.Error)
 			}

@@ -216,8 +216,8 @@ type treeCursor struct {
 	rows     *bbolt.Cursor // nil: no such table
 	seal     cipher.AEAD
 	place    []byte // the name of the row at which it stands
-	sealed   []byte // that row
 	table    int    // length of the table's part of it
+	sealed   []byte // that row
 	from, to []byte // to is empty: no bound
 	begun    bool
 	down     bool

@@ -71,28 +71,12 @@ func number(s string) any {
 // [encoding/json].
 const MaxDepth = 10_000
 
-// TooDeep tells whether valid JSON is nested too deeply to be read by [Decode].
-func TooDeep[T ~string | ~[]byte](raw T) bool {
-	if len(raw) <= 2*MaxDepth {
-		return false // what is opened must be closed
-	}
-	depth, text := 0, false
-	for i := 0; i < len(raw); i++ {
-		switch c := raw[i]; {
-		case text && c == '\\':
-			i++
-		case c == '"':
-			text = !text
-		case text:
-		case c == '{' || c == '[':
-			if depth++; depth > MaxDepth {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
+// TooDeep tells whether what [Encode] wrote is nested too deeply to be read by
+// [Decode].
+func TooDeep(raw []byte) bool {
+	// What is opened is closed: a short text cannot be. Of a long one, which is
+	// rare, nothing else can be wrong.
+	return len(raw) > 2*MaxDepth && !json.Valid(raw)
 }
 
 const (

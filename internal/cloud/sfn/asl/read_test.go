@@ -157,8 +157,8 @@ func TestTooDeepIsWhatCannotBeRead(t *testing.T) {
 	for _, depth := range []int{1, MaxDepth - 1, MaxDepth, MaxDepth + 1} {
 		for _, leaf := range []string{"1", long, "[]"} {
 			text := strings.Repeat(`[0,{"]":`, depth/2) + leaf + strings.Repeat("}]", depth/2)
-			if _, err := Decode(text); TooDeep(text) != (err != nil) {
-				t.Errorf("%d levels around %.5s: too deep: %t, %v", depth/2*2, leaf, TooDeep(text), err)
+			if _, err := Decode(text); TooDeep([]byte(text)) != (err != nil) {
+				t.Errorf("%d levels around %.5s: too deep: %t, %v", depth/2*2, leaf, TooDeep([]byte(text)), err)
 			}
 		}
 	}
